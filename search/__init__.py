@@ -1,0 +1,1 @@
+"""Search: an experiment YAML in; trials, decisions, tables, promotions and reports out."""

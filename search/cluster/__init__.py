@@ -1,0 +1,1 @@
+"""The only part of `search` that imports Ray: cluster, tuner, trial driver, searcher, reaper."""

@@ -1,0 +1,44 @@
+"""Where things lie in the folder of a search, `RUNS_DIR/NAME/`. Nothing here reads or writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFolder:
+    """Paths of one search; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved experiment."""
+        return self.root / "config.yaml"
+
+    @property
+    def study(self) -> Path:
+        """The Optuna study, SQLite."""
+        return self.root / "study.db"
+
+    @property
+    def trials(self) -> Path:
+        """One folder per trial, named by its key: record.json and Ray Train's checkpoints."""
+        return self.root / "trials"
+
+    @property
+    def promoted(self) -> Path:
+        """One folder per full run: record.json, checkpoint/, result.json, model_card.md."""
+        return self.root / "promoted"
+
+    @property
+    def report(self) -> Path:
+        """report/index.html and its pictures."""
+        return self.root / "report"
+
+    def table(self, suffix: str) -> Path:
+        """The results table: `trials.parquet` or `trials.csv`."""
+        return self.root / f"trials.{suffix}"
+
+    def record(self, key: str) -> Path:
+        """The record of a trial."""
+        return self.trials / key / "record.json"

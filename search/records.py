@@ -1,0 +1,114 @@
+"""What is known of a trial: one JSON file per trial, replaced atomically after every report."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from models.config import Config
+from trainers.config import TrialConfig
+from trainers.metrics import Check, Progress
+
+Status = Literal["running", "completed", "stopped", "failed"]
+"""running: not told to the study yet. completed: trained to its last epoch. stopped: cut at a rung.
+failed: see `reason`."""
+
+
+class TrialRecord(Config):
+    """One trial of a search, or one promoted run."""
+
+    key: str
+    """Run key such as `t00003`; names the trial's folder and never changes."""
+    number: int
+    """Trial number in the Optuna study."""
+    origin: str
+    """`recipe:NAME`, or the name of the sampler."""
+    params: dict[str, Any]
+    """The sample: dotted path -> value."""
+    config: TrialConfig
+    config_hash: str
+    status: Status
+    reason: str
+    """Why it was stopped or failed; empty otherwise."""
+    error: str
+    """Traceback of a failed trial; empty otherwise."""
+    sessions: int
+    """How often the trial was started; more than 1 after a resume."""
+    started_at: float | None
+    """Unix time of the latest start."""
+    startup_s: float | None
+    """From the first start to the end of the first training step."""
+    finished_at: float | None
+    progress: Progress | None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs finished."""
+        return self.progress.history[-1].epoch if self.progress and self.progress.history else 0
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training, without checks and start-up."""
+        return sum(e.seconds for e in self.progress.history) if self.progress else 0.0
+
+    @property
+    def check_seconds(self) -> float:
+        """Seconds of early checks."""
+        return sum(check.seconds for _, check in self.checks)
+
+    @property
+    def checks(self) -> list[tuple[int, Check]]:
+        """(epoch, check) of every rung reached."""
+        history = self.progress.history if self.progress else ()
+        return [(e.epoch, e.check) for e in history if e.check is not None]
+
+    @property
+    def last_check(self) -> Check | None:
+        """The check at the highest rung reached."""
+        return self.checks[-1][1] if self.checks else None
+
+
+def write_record(path: Path, record: TrialRecord) -> None:
+    """Replaces the file at `path` atomically."""
+    write_atomically(path, record.model_dump_json(indent=1))
+
+
+def read_records(folder: Path) -> list[TrialRecord]:
+    """Returns the records of the trials under `folder`, by number."""
+    paths = sorted(folder.glob("*/record.json"))
+    records = [TrialRecord.model_validate_json(path.read_text()) for path in paths]
+    return sorted(records, key=lambda record: record.number)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes `text` so that a reader, or a kill, sees the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+class FullRun(Config):
+    """A full-scale run of a promoted trial, or of the untuned default beside it."""
+
+    key: str
+    """Key of the trial, or `default`."""
+    study: str
+    trial_number: int | None
+    """Trial number in the study; None for the default."""
+    origin: str
+    """Of the trial: `recipe:NAME` or the sampler's name; `default` for the default."""
+    trial_config_hash: str | None
+    """Hash of the promoted trial's config, before the full run's overrides."""
+    config: TrialConfig
+    """What the full run trained."""
+    config_hash: str
+    commit: str
+    """Commit of Rampart, with `+changes` when the working tree differed; `unknown` outside git."""
+    versions: dict[str, str]
+    """Versions of python, torch, timm, ray, optuna, pyautoattack."""
+    hardware: str
+    status: Status
+    reason: str
+    progress: Progress | None
+    wall_seconds: float | None
+    """Of training, start-up included."""

@@ -1,0 +1,1 @@
+"""Trainers: a `TrialConfig` in, trained weights and one `EpochMetrics` per epoch out."""

@@ -1,0 +1,40 @@
+"""A split in memory."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images as uint8 on [0, 255] and their labels; the order never changes."""
+
+    images: UInt8[Tensor, "n 3 h w"]
+    labels: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, n: int) -> "ImageSet":
+        """Returns the first `n` images.
+
+        Raises:
+            ValueError: If there are fewer than `n`.
+        """
+        if n > len(self):
+            raise ValueError(f"asked for {n} images of a split that has {len(self)}")
+        return ImageSet(images=self.images[:n], labels=self.labels[:n])
+
+    def floats(self, index: Int64[Tensor, " batch"]) -> Float[Tensor, "batch 3 h w"]:
+        """Returns the images at `index` on [0, 1]."""
+        return self.images[index].to(torch.float32) / 255
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of images and labels."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().tobytes())
+        digest.update(self.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]

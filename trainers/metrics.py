@@ -1,0 +1,77 @@
+"""What a trial reports: plain numbers that survive JSON. Light: no torch.
+
+An accuracy never travels without its attack and n; its interval follows from them.
+"""
+
+import math
+
+from pydantic import Field, model_validator
+
+from models.config import Config
+
+
+class Accuracy(Config):
+    """A count of images that a model got right under an attack ("clean" for none)."""
+
+    attack: str
+    n: int = Field(gt=0)
+    correct: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _is_a_proportion(self) -> "Accuracy":
+        if self.correct > self.n:
+            raise ValueError(f"correct ({self.correct}) must not exceed n ({self.n})")
+        return self
+
+    @property
+    def value(self) -> float:
+        """The accuracy as a fraction in [0, 1]."""
+        return self.correct / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % score interval (Wilson 1927)."""
+        return wilson_interval(self.correct, self.n)
+
+
+def wilson_interval(correct: int, n: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Returns the score interval of a proportion (Newcombe 1998, Stat. Med. 17:857, method 3)."""
+    p = correct / n
+    centre = p + z * z / (2 * n)
+    margin = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return (max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale))
+
+
+class Check(Config):
+    """An early check of a model on the select split; `robust` counts images no attack broke."""
+
+    clean: Accuracy
+    robust: Accuracy
+    seconds: float = Field(ge=0)
+
+
+class EpochMetrics(Config):
+    """One epoch of training, and the early check when the epoch is a rung."""
+
+    epoch: int = Field(ge=1)
+    """Epochs finished, counted from 1 over all sessions of the trial."""
+    train_loss: float
+    train_robust_accuracy: float = Field(ge=0, le=1)
+    """Accuracy on the training attack's images (hard labels); a progress sign, never an objective."""
+    lr: float
+    eps: float
+    seconds: float = Field(ge=0)
+    """Wall time of the epoch without its check."""
+    check: Check | None
+
+
+class Progress(Config):
+    """All that is known of a trial; each report carries the whole, so none can be lost."""
+
+    params_m: float
+    gmacs: float
+    """Forward multiply-adds of one image, in 10^9."""
+    first_step_at: float
+    """Unix time of the end of the first training step of the latest session."""
+    history: tuple[EpochMetrics, ...]
