@@ -1,15 +1,18 @@
 """The experiment: one YAML file describes the whole search. Light: no torch, no Ray."""
 
+import random
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from models.config import Config
-from search.overrides import with_overrides
-from search.space import Axis, axis_ends
+from search.overrides import value_at, with_overrides
+from search.recipes import RECIPES
+from search.space import Axis, axis_ends, contains
 from trainers.config import Fraction, TrialConfig
 
+CORNERS = 100
 Overrides = dict[str, Any]
 """Dotted paths of a `TrialConfig` and their new values."""
 
@@ -83,3 +86,83 @@ class ExperimentConfig(Config):
     resources: ResourcesConfig
     promotion: PromotionConfig
     reference: ReferenceConfig
+
+    @model_validator(mode="after")
+    def _ladder_fits_the_epochs(self) -> "ExperimentConfig":
+        rungs = self.ladder.rungs
+        if list(rungs) != sorted(set(rungs)) or (rungs and rungs[-1] >= self.base.epochs):
+            raise ValueError(
+                f"ladder.rungs {list(rungs)} must rise and stay below base.epochs "
+                f"({self.base.epochs}), which is the last rung by itself"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_suffice(self) -> "ExperimentConfig":
+        data = self.base.data
+        if self.early_check.images > data.select_images:
+            raise ValueError(
+                f"early_check.images ({self.early_check.images}) must not exceed "
+                f"base.data.select_images ({data.select_images})"
+            )
+        if self.reference.images > data.test_images:
+            raise ValueError(
+                f"reference.images ({self.reference.images}) must not exceed "
+                f"base.data.test_images ({data.test_images})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_splits_over_workers(self) -> "ExperimentConfig":
+        if self.base.batch_size % self.resources.workers:
+            raise ValueError(
+                f"base.batch_size ({self.base.batch_size}) must be a multiple of "
+                f"resources.workers ({self.resources.workers})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_end_is_valid(self) -> "ExperimentConfig":
+        for path, axis in self.space.items():
+            for end in axis_ends(axis):
+                _check_overrides(self.base, {path: end}, f"space.{path}: the value {end!r}")
+        _check_overrides(self.base, self.promotion.overrides, "promotion.overrides")
+        return self
+
+    @model_validator(mode="after")
+    def _ends_agree_with_each_other(self) -> "ExperimentConfig":
+        """Rules between fields can fail where each end alone is valid: tries random corners."""
+        draw = random.Random(0)
+        for _ in range(CORNERS):
+            corner = {path: draw.choice(axis_ends(axis)) for path, axis in self.space.items()}
+            _check_overrides(self.base, corner, f"space: the combination {corner}")
+        return self
+
+    @model_validator(mode="after")
+    def _recipes_lie_in_the_space(self) -> "ExperimentConfig":
+        for name in self.warm_start:
+            if name not in RECIPES:
+                raise ValueError(f"warm_start: no recipe {name!r}; there are {sorted(RECIPES)}")
+            recipe = _check_overrides(self.base, RECIPES[name], f"warm_start: recipe {name!r}")
+            for path, axis in self.space.items():
+                value = value_at(recipe, path)
+                if not contains(axis, value):
+                    raise ValueError(
+                        f"warm_start: recipe {name!r} has {path} = {value!r}, which "
+                        f"space.{path} does not contain; widen the axis or leave the recipe out"
+                    )
+        return self
+
+
+def _check_overrides(base: TrialConfig, overrides: Overrides, what: str) -> TrialConfig:
+    """Returns the changed config; a failure names `what` brought it."""
+    try:
+        return with_overrides(base, overrides)
+    except KeyError as error:
+        raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
+    except ValidationError as error:
+        rules = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise ValueError(f"{what} is invalid: {rules}") from error

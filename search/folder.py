@@ -35,6 +35,11 @@ class SearchFolder:
         """report/index.html and its pictures."""
         return self.root / "report"
 
+    @property
+    def ray(self) -> Path:
+        """Files of Ray's own; nothing here is read again."""
+        return self.root / ".ray"
+
     def table(self, suffix: str) -> Path:
         """The results table: `trials.parquet` or `trials.csv`."""
         return self.root / f"trials.{suffix}"

@@ -110,5 +110,3 @@ class FullRun(Config):
     status: Status
     reason: str
     progress: Progress | None
-    wall_seconds: float | None
-    """Of training, start-up included."""

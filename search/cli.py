@@ -1,0 +1,116 @@
+"""The command line: `rampart COMMAND ...`, the same as `python -m search COMMAND ...`.
+
+It names a config and overrides dotted paths; it never grows a flag per field. Exit codes: 0 done,
+1 nothing to show for it, 2 a mistake in what was asked, 130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from search import commands
+from search.errors import UserError
+from search.load import load_experiment
+from search.overrides import parse_overrides
+
+_ADDRESS_HELP = "HOST:PORT of a Ray cluster that is already there; default: a local Ray"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    console = Console(highlight=False)
+    arguments = _parser().parse_args(argv)
+    try:
+        _run(arguments, console)
+    except UserError as error:
+        print(f"rampart: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rampart: interrupted; `rampart resume NAME` goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> None:
+    match arguments.command:
+        case "search":
+            overrides = parse_overrides(arguments.overrides)
+            experiment = load_experiment(Path(arguments.config), overrides)
+            commands.search(experiment, address=arguments.address, console=console)
+        case "resume":
+            folder = commands.find_search(arguments.name)
+            commands.resume(folder, address=arguments.address, console=console)
+        case "promote":
+            folder = commands.find_search(arguments.name)
+            commands.promote(
+                folder, top_k=arguments.top, address=arguments.address, console=console
+            )
+        case "status":
+            commands.status(commands.find_search(arguments.name), console)
+        case "report":
+            commands.report(commands.find_search(arguments.name), console)
+        case _:
+            overrides = parse_overrides(arguments.overrides)
+            commands.evaluate(Path(arguments.checkpoint), overrides, console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rampart",
+        description="Search over recipes and architectures for adversarial training.",
+        epilog="example: rampart search search/configs/demo.yaml name=mine budget.trials=20",
+    )
+    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    add = _command(commands_, "search", "run a new search, then promote its best trial",
+                   "rampart search search/configs/demo.yaml name=mine budget.trials=20")
+    add.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
+    add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
+    add.add_argument("--address", help=_ADDRESS_HELP)
+
+    add = _command(commands_, "resume", "go on with a search that was interrupted",
+                   "rampart resume demo")
+    _add_name(add)
+    add.add_argument("--address", help=_ADDRESS_HELP)
+
+    add = _command(commands_, "status", "show the trials of a search, running or not",
+                   "rampart status demo")
+    _add_name(add)
+
+    add = _command(commands_, "promote", "train and evaluate the best trials at full scale",
+                   "rampart promote demo --top 3")
+    _add_name(add)
+    add.add_argument("--top", type=int, default=1, metavar="K", help="how many (default: 1)")
+    add.add_argument("--address", help=_ADDRESS_HELP)
+
+    add = _command(commands_, "evaluate", "run the reference AutoAttack on a checkpoint",
+                   "rampart evaluate runs/demo/promoted/default images=120")
+    add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
+    add.add_argument("overrides", nargs="*", metavar="field=value",
+                     help="images, batch_size, seed")
+
+    add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
+    _add_name(add)
+    return parser
+
+
+def _command(
+    commands_: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    what: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    return commands_.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
+    )
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name under runs/, or the folder's path")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

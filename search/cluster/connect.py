@@ -1,0 +1,106 @@
+"""Ray: a local instance of our own, or a cluster that is already there."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import AuthenticationError
+
+from search.config import ResourcesConfig
+from search.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("models", "trainers", "evaluation", "search")
+
+# Read by Ray in this process, and passed on to every worker.
+_ENVIRONMENT = {
+    # How often a controller looks at its workers; 2 s by default, so each report would wait for it.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # A worker group may wait longer than 60 s behind others without losing its place in the queue.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "3600",
+    # Tune's per-trial files repeat what our records hold.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None, resources: ResourcesConfig) -> Iterator[None]:
+    """Connects to the cluster at `address`, or starts a local Ray; leaves or ends it afterwards.
+
+    Raises:
+        UserError: If the cluster cannot be reached or cannot hold the concurrent trials.
+    """
+    os.environ.update(_ENVIRONMENT)
+    if address is None:
+        _start_local()
+    else:
+        _join(address)
+    try:
+        _check_capacity(resources, "this machine" if address is None else address)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local() -> None:
+    # With a second Ray on the host, the dashboard's default port is the other one's, and Ray
+    # Train's cleaner would ask the wrong instance whether our controllers live.
+    port = _free_port()
+    environment = {**_ENVIRONMENT, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}
+    ray.init(
+        address="local",
+        dashboard_port=port,
+        runtime_env={"env_vars": environment},
+        **_quiet(),
+    )
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(
+            address=address,
+            runtime_env={
+                "env_vars": _ENVIRONMENT,
+                "py_modules": [str(ROOT / package) for package in PACKAGES],
+            },
+            **_quiet(),
+        )
+    except (ConnectionError, AuthenticationError, ValueError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(
+            f"cannot join the Ray cluster at {address}: {reason}\n"
+            "Give --address as HOST:PORT of its head (`ray start --head` prints it); a cluster "
+            "with token authentication also wants RAY_AUTH_MODE=token and its token in "
+            "RAY_AUTH_TOKEN or ~/.ray/auth_token."
+        ) from error
+
+
+def _quiet() -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _check_capacity(resources: ResourcesConfig, where: str) -> None:
+    groups = resources.concurrent_trials * resources.workers
+    available = ray.cluster_resources()
+    for name, each in (("CPU", resources.cpus_per_worker), ("GPU", resources.gpus_per_worker)):
+        needed, there = groups * each, available.get(name, 0.0)
+        if needed > there:
+            raise UserError(
+                f"resources ask for {needed:g} {name}s ({resources.concurrent_trials} trials x "
+                f"{resources.workers} workers x {each:g}), but {where} has {there:g}; "
+                "lower resources.concurrent_trials or add nodes"
+            )

@@ -1,0 +1,141 @@
+"""The driver of one trial: starts its Ray Train worker group, and goes on where a worker died.
+
+Runs as a Tune trainable (a trial) or as a Ray task (a full run). On its import path there is no
+torch: driver and controller are processes of their own, two per trial.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.train import RunConfig, ScalingConfig, TrainingFailedError, UserCallback, WorkerGroupError
+from ray.train.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2._internal.exceptions import (
+    UserExceptionWithTraceback,
+    WorkerHealthCheckFailedError,
+)
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from evaluation.config import EarlyCheckConfig
+from models.config import Config
+from search.cluster.reaper import RememberPlacementGroup
+from search.config import ResourcesConfig
+from trainers.config import TrialConfig
+
+FAILURE = "failure"
+"""Key of a report: a `Failure` as JSON text."""
+
+
+class Failure(Config):
+    """Why a trial could not go on."""
+
+    reason: str
+    error: str
+    """Traceback."""
+
+
+class DriverPayload(Config):
+    """What a driver needs, as JSON text."""
+
+    key: str
+    trial: TrialConfig
+    rungs: tuple[int, ...]
+    early_check: EarlyCheckConfig
+    resources: ResourcesConfig
+    checkpoint: str
+    """Folder of the trial's checkpoint; absolute, on storage that every node sees."""
+    storage: str
+    """Folder for Ray Train's own files; absolute."""
+
+
+def drive_trial(params: dict[str, Any]) -> None:
+    """The Tune trainable: `params["payload"]` is a `DriverPayload` as JSON text."""
+    payload = DriverPayload.model_validate_json(params["payload"])
+    # Tune wants the callback to be built inside its own function.
+    failure = train(payload, reporter=TuneReportCallback)
+    if failure is not None:
+        tune.report({FAILURE: failure.model_dump_json()})
+
+
+def train(payload: DriverPayload, *, reporter: Callable[[], UserCallback]) -> Failure | None:
+    """Trains to the last epoch; a worker's death is repaired, an error of training is returned."""
+    restarts = payload.resources.worker_restarts
+    while True:
+        try:
+            _trainer(payload, reporter()).fit()
+            return None
+        except TrainingFailedError as error:
+            if restarts == 0 or not _is_death(error):
+                return _failure(error)
+            restarts -= 1
+
+
+def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrainer:
+    resources = payload.resources
+    per_worker = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+    return DataParallelTrainer(
+        train_on_worker,
+        train_loop_config={"payload": payload.model_dump_json()},
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker=per_worker if resources.gpus_per_worker else {"CPU": per_worker["CPU"]},
+        ),
+        run_config=RunConfig(
+            name=payload.key,
+            storage_path=payload.storage,
+            callbacks=[reporter, RememberPlacementGroup(payload.key)],
+        ),
+    )
+
+
+def train_on_worker(config: dict[str, str]) -> None:
+    """What runs on each worker; imports torch there and only there."""
+    from functools import partial
+
+    from evaluation.early import early_check
+    from trainers.data.photos import load_split
+    from trainers.worker import WorkerPayload, train_worker
+
+    payload = DriverPayload.model_validate_json(config["payload"])
+    trial = payload.trial
+    train_worker(
+        WorkerPayload(
+            trial=trial,
+            checkpoint=payload.checkpoint,
+            rungs=payload.rungs,
+            threads=payload.resources.cpus_per_worker,
+            use_gpu=payload.resources.gpus_per_worker > 0,
+        ),
+        partial(
+            early_check,
+            images=load_split(trial.data, "select"),
+            threat=trial.threat,
+            config=payload.early_check,
+        ),
+    )
+
+
+def _is_death(error: TrainingFailedError) -> bool:
+    """Whether a worker died (killed, node lost, out of memory) rather than raised.
+
+    When one of several workers dies, the others raise because their peer is gone.
+    """
+    return isinstance(error, WorkerGroupError) and any(
+        isinstance(failure, WorkerHealthCheckFailedError)
+        for failure in error.worker_failures.values()
+    )
+
+
+def _failure(error: TrainingFailedError) -> Failure:
+    if not isinstance(error, WorkerGroupError):
+        return Failure(reason=_first_line(error), error=str(error))
+    rank, cause = min(error.worker_failures.items())
+    if isinstance(cause, UserExceptionWithTraceback):
+        raised = cause._base_exc  # pyright: ignore[reportPrivateUsage]
+        return Failure(reason=f"{type(raised).__name__}: {_first_line(raised)}", error=str(error))
+    return Failure(reason=f"worker {rank} died: {_first_line(cause)}", error=str(error))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,100 @@
+"""Full runs: plain Ray Train, no Tune; each is trained, then evaluated with the reference attack."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import Checkpoint, UserCallback
+from ray.train.v2._internal.execution.context import TrainRunContext
+
+from evaluation.config import ReferenceConfig
+from models.config import Config
+from search.cluster.driver import DriverPayload, Failure, train
+from search.cluster.tuner import DRIVER_RESOURCES
+from search.records import write_atomically
+
+POLL_S = 1.0
+
+
+class FullRunPayload(Config):
+    """What the driver of a full run needs."""
+
+    driver: DriverPayload
+    reference: ReferenceConfig
+    folder: str
+    """The run's folder, `promoted/KEY`; absolute."""
+
+
+def run_full(
+    payloads: Sequence[FullRunPayload],
+    *,
+    concurrent: int,
+    on_end: Callable[[FullRunPayload, Failure | None], None],
+    on_poll: Callable[[], None],
+) -> None:
+    """Runs all `payloads`, at most `concurrent` at a time: a waiting worker group holds a place."""
+    waiting, running = list(payloads), dict[ray.ObjectRef, FullRunPayload]()
+    while waiting or running:
+        while waiting and len(running) < concurrent:
+            payload = waiting.pop(0)
+            running[_drive.remote(payload.model_dump_json())] = payload
+        done, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S)
+        for reference in done:
+            text = ray.get(reference)
+            failure = Failure.model_validate_json(text) if text else None
+            on_end(running.pop(reference), failure)
+        on_poll()
+
+
+@ray.remote(num_cpus=0, resources=DRIVER_RESOURCES, max_retries=2)
+def _drive(text: str) -> str:
+    """Trains and evaluates one full run; returns its `Failure` as JSON text, or nothing."""
+    payload = FullRunPayload.model_validate_json(text)
+    folder = Path(payload.folder)
+    failure = train(payload.driver, reporter=lambda: ProgressFile(folder))
+    if failure is not None:
+        return failure.model_dump_json()
+    resources = payload.driver.resources
+    options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
+    ray.get(_evaluate.options(**options).remote(text))
+    return ""
+
+
+@ray.remote(max_retries=2)
+def _evaluate(text: str) -> None:
+    """Runs the reference attack; a killed one goes on after its last whole batch."""
+    import torch
+
+    from evaluation.evaluate import evaluate_checkpoint
+
+    payload = FullRunPayload.model_validate_json(text)
+    torch.set_num_threads(payload.driver.resources.cpus_per_worker)
+    folder = Path(payload.folder)
+    evaluate_checkpoint(
+        Path(payload.driver.checkpoint),
+        payload.reference,
+        folder,
+        device=torch.device("cuda", 0)
+        if payload.driver.resources.gpus_per_worker
+        else torch.device("cpu"),
+        on_batch=lambda done, total: write_atomically(folder / "evaluated", f"{done} {total}"),
+    )
+
+
+class ProgressFile(UserCallback):
+    """Writes each report of a full run into its folder, for whoever watches."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the run's own, `promoted/KEY`."""
+        self._folder = folder
+
+    def after_report(
+        self,
+        run_context: TrainRunContext,
+        metrics: list[dict[str, Any]],
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        """Called by Ray Train in the controller."""
+        del run_context, checkpoint
+        write_atomically(self._folder / "progress.json", metrics[0]["progress"])

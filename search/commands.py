@@ -1,0 +1,212 @@
+"""What each command does, in the order in which it happens; `search/cli.py` only reads arguments.
+
+Torch and Ray are imported where a command needs them, so that `rampart status` answers at once.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.config import ExperimentConfig
+from search.errors import UserError
+from search.folder import SearchFolder
+from search.load import dump_experiment, load_experiment
+from search.lock import is_locked, locked
+from search.records import read_records
+
+DEFAULT_RUNS = Path("runs")
+
+
+def search(experiment: ExperimentConfig, *, address: str | None, console: Console) -> None:
+    """Creates the folder of a new search and runs it to the end."""
+    check_models(experiment)
+    folder = create_folder(experiment)
+    console.print(f"search {experiment.name}: {folder.root}")
+    resume(folder, address=address, console=console)
+
+
+def resume(folder: SearchFolder, *, address: str | None, console: Console) -> None:
+    """Runs whatever is missing: trials, promotion, reference evaluation, report."""
+    from search.cluster.connect import connected
+    from search.promote import promote_best
+
+    experiment = read_experiment(folder)
+    with locked(folder.root), connected(address, experiment.resources):
+        _run_trials(folder, experiment, console)
+        promote_best(folder, experiment, top_k=experiment.promotion.top_k, console=console)
+    _announce(folder, console)
+
+
+def promote(folder: SearchFolder, *, top_k: int, address: str | None, console: Console) -> None:
+    """Runs the best `top_k` trials, and the default, at full scale; finished ones are kept."""
+    from search.cluster.connect import connected
+    from search.promote import promote_best
+
+    experiment = read_experiment(folder)
+    with locked(folder.root), connected(address, experiment.resources):
+        promote_best(folder, experiment, top_k=top_k, console=console)
+    _announce(folder, console)
+
+
+def status(folder: SearchFolder, console: Console) -> None:
+    """Prints what is known of a search, also while another process runs it."""
+    from search.progress import status_table
+
+    experiment = read_experiment(folder)
+    console.print(status_table(read_records(folder.trials), experiment))
+    if not is_locked(folder.root):
+        console.print(f"No process is working on it; `rampart resume {experiment.name}` goes on.")
+
+
+def report(folder: SearchFolder, console: Console) -> None:
+    """Writes tables and report anew from what is on disk."""
+    from search.report import write_report
+    from search.table import write_tables
+
+    write_tables(folder, read_records(folder.trials))
+    console.print(f"report: {write_report(folder)}")
+
+
+def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> None:
+    """Runs the reference AutoAttack on the test split of a checkpoint's task."""
+    import torch
+
+    from evaluation.config import ReferenceConfig
+    from evaluation.evaluate import evaluate_checkpoint
+    from search.overrides import with_overrides
+    from trainers.checkpoint import load_model
+    from trainers.config import config_hash
+
+    folder = _checkpoint_folder(checkpoint)
+    config, _ = load_model(folder)
+    reference = ReferenceConfig(
+        version="standard", images=config.data.test_images, batch_size=60, seed=0
+    )
+    reference = with_overrides(reference, overrides)
+    out = folder / "evaluations" / config_hash(reference)
+    result = evaluate_checkpoint(
+        folder,
+        reference,
+        out,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
+    )
+    for accuracy in (result.clean, result.robust):
+        low, high = accuracy.interval
+        console.print(
+            f"{accuracy.attack}: {accuracy.value:.4f} [{low:.4f}, {high:.4f}] n={accuracy.n}"
+        )
+    console.print(f"{result.threat.norm} eps={result.threat.eps:.6f} -> {out / 'result.json'}")
+
+
+def create_folder(experiment: ExperimentConfig) -> SearchFolder:
+    """Creates `runs_dir/name` with config and study, whole or not at all.
+
+    Raises:
+        UserError: If the name is taken or the folder cannot be written.
+    """
+    from search.study import create_study
+
+    root = Path(experiment.runs_dir).absolute() / experiment.name
+    if root.exists():
+        raise UserError(
+            f"{root} exists already; `rampart resume {experiment.name}` goes on with it, "
+            "and name=ANOTHER starts a new search"
+        )
+    draft = SearchFolder(root=root.with_name(f".{root.name}.{os.getpid()}"))
+    try:
+        draft.root.mkdir(parents=True)
+        try:
+            draft.config.write_text(dump_experiment(experiment))
+            create_study(draft, experiment)
+            os.rename(draft.root, root)
+        finally:
+            shutil.rmtree(draft.root, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"runs_dir {experiment.runs_dir!r} cannot be written: {error.strerror}; "
+            "choose another with runs_dir=PATH"
+        ) from error
+    return SearchFolder(root=root)
+
+
+def find_search(name: str) -> SearchFolder:
+    """Returns the folder of a search, given its name under `runs/` or the folder's path.
+
+    Raises:
+        UserError: If there is none.
+    """
+    for root in (DEFAULT_RUNS / name, Path(name)):
+        if (root / "config.yaml").is_file():
+            return SearchFolder(root=root.absolute())
+    there = sorted(path.parent.name for path in DEFAULT_RUNS.glob("*/config.yaml"))
+    raise UserError(
+        f"no search {name!r} under {DEFAULT_RUNS.absolute()}; there are: "
+        f"{', '.join(there) or 'none'} (a search elsewhere is named by its folder's path)"
+    )
+
+
+def read_experiment(folder: SearchFolder) -> ExperimentConfig:
+    """Returns the resolved experiment of a search."""
+    return load_experiment(folder.config, {})
+
+
+def check_models(experiment: ExperimentConfig) -> None:
+    """Builds the base model without weights, so that an unknown model fails before anything runs.
+
+    Raises:
+        UserError: If the model cannot be built.
+    """
+    from models.cost import cost
+
+    data = experiment.base.data
+    try:
+        cost(experiment.base.model, num_classes=data.num_classes, resolution=data.resolution)
+    except ValueError as error:
+        raise UserError(f"base.model: {error}") from error
+
+
+def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
+    from search.cluster.tuner import run_trials
+    from search.ledger import Ledger
+    from search.progress import ProgressView
+    from search.study import open_study
+    from search.table import write_tables
+
+    study = open_study(folder, experiment)
+    with ProgressView(
+        console,
+        total_trials=experiment.budget.trials,
+        concurrent=experiment.resources.concurrent_trials,
+    ) as view:
+        ledger = Ledger(folder, experiment, study, on_change=view.show)
+        if not ledger.is_finished:
+            run_trials(folder, experiment, ledger)
+    write_tables(folder, ledger.records)
+
+
+def _announce(folder: SearchFolder, console: Console) -> None:
+    from search.report import write_report
+
+    index = write_report(folder)
+    name = folder.root.name
+    console.print(
+        f"\nresults   {folder.table('csv')} (and .parquet)\n"
+        f"report    {index}\n"
+        f"cards     {folder.promoted}/*/model_card.md\n"
+        f"next      rampart status {name} | rampart promote {name} --top 2 | "
+        f"rampart evaluate {folder.promoted}/KEY"
+    )
+
+
+def _checkpoint_folder(path: Path) -> Path:
+    for folder in (path, path / "checkpoint"):
+        if (folder / "checkpoint.pt").is_file():
+            return folder.absolute()
+    raise UserError(
+        f"no checkpoint at {path}: expected a folder with checkpoint.pt, such as "
+        "runs/NAME/promoted/KEY or runs/NAME/trials/KEY"
+    )

@@ -1,0 +1,53 @@
+"""Mistakes that a user can fix: the command line prints them without traceback and exits with 2."""
+
+import difflib
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+class UserError(Exception):
+    """The rule, what came, and the way out."""
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
+    """Returns one line for each broken rule: field, rule, what came, nearest known name."""
+    known = list(field_paths(model))
+    lines = [f"  {_explain_one(dict(e), known)}" for e in error.errors(include_url=False)]
+    return "\n".join([f"{source} is not a valid {model.__name__}:", *lines])
+
+
+def field_paths(model: Any, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted path of every field of a config class, nested ones and unions included."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for nested in _config_classes(field.annotation):
+            yield from field_paths(nested, f"{prefix}{name}.")
+
+
+def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _config_classes(part)
+
+
+def _explain_one(error: dict[str, Any], known: list[str]) -> str:
+    # A union's tag (the model's family, the axis' kind) is part of pydantic's location, not a field.
+    location = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{location}: unknown field{did_you_mean(location, known)}"
+    if error["type"] == "missing":
+        return f"{location}: required, but missing"
+    came = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
+    return f"{location}: {message}{came}" if location else message
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Returns "; did you mean ...?" with the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

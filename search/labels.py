@@ -1,0 +1,91 @@
+"""Names beside points and curves that do not cover one another."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+Labelled = tuple[float, float, str]
+"""x and y in the units of the data, and the name."""
+OFFSETS = [
+    (8, 6), (-8, 6), (8, -6), (-8, -6), (0, 12), (0, -12),
+    (14, 18), (-14, 18), (14, -18), (-14, -18), (0, 28), (0, -28), (30, 30), (-30, 30), (30, -30),
+]  # fmt: skip
+"""Places of a name around its point, in points of 1/72 inch, the preferred ones first."""
+
+
+def label_points(
+    axes: Axes, points: Sequence[Labelled], *, obstacles: Sequence[tuple[float, float]]
+) -> None:
+    """Writes each name where it covers the fewest points and earlier names."""
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # fixes the layout, so that extents in pixels are final
+    centres = [(x, y) for x, y, _ in points] + list(obstacles)
+    taken = [_marker_box(axes, x, y) for x, y in centres]
+    for x, y, text in points:
+        tries = [_annotate(axes, (x, y), text, offset=offset) for offset in OFFSETS]
+        boxes = [note.get_window_extent() for note in tries]
+        costs = [_cost(box, taken, inside=axes.bbox) for box in boxes]
+        chosen = costs.index(min(costs))
+        taken.append(boxes[chosen])
+        for index, note in enumerate(tries):
+            if index != chosen:
+                note.remove()
+
+
+def label_ends(axes: Axes, ends: Sequence[Labelled], *, colors: Sequence[str]) -> None:
+    """Writes each name right of its curve's end, moved up where names would touch."""
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    pitch = 13 * figure.dpi / 72  # a line of text in pixels
+    lowest = float("-inf")
+    order = sorted(range(len(ends)), key=lambda index: ends[index][1])
+    for index in order:
+        x, y, text = ends[index]
+        height = axes.transData.transform((x, y))[1]
+        lowest = max(height, lowest + pitch)
+        shift = (lowest - height) * 72 / figure.dpi
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(8, shift),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=colors[index],
+            annotation_clip=False,
+        )
+
+
+def _annotate(
+    axes: Axes, point: tuple[float, float], text: str, *, offset: tuple[float, float]
+) -> Annotation:
+    across, up = offset
+    note = axes.annotate(
+        text,
+        point,
+        xytext=offset,
+        textcoords="offset points",
+        ha="center" if across == 0 else "left" if across > 0 else "right",
+        va="center" if across == 0 else "bottom" if up > 0 else "top",
+        fontsize=9,
+        arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkB": 4}
+        if abs(up) > 12
+        else None,
+    )
+    note.set_in_layout(False)
+    return note
+
+
+def _marker_box(axes: Axes, x: float, y: float) -> Bbox:
+    left, low = axes.transData.transform((x, y)) - 7
+    return Bbox.from_bounds(left, low, 14, 14)
+
+
+def _cost(box: Bbox, taken: Sequence[Bbox], *, inside: Bbox) -> int:
+    is_outside = not (inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1))
+    return 100 * is_outside + box.count_overlaps(taken)

@@ -1,0 +1,191 @@
+"""The books of a search: asks the study for trials, files what they report, decides, tells.
+
+The study and one record per trial are the source of truth, written before anything is announced; a
+resumed search opens the same books. No Ray here: `search/cluster` only carries messages.
+"""
+
+import time
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import TrialState
+
+from search.asha import keeps_going
+from search.config import ExperimentConfig
+from search.folder import SearchFolder
+from search.overrides import with_overrides
+from search.recipes import RECIPES
+from search.records import TrialRecord, read_records, write_record
+from search.space import suggest
+from search.study import REASON_ATTR, RECIPE_ATTR
+from trainers.config import config_hash
+from trainers.metrics import Check, Progress
+
+
+class Ledger:
+    """One search in progress. A single process writes it (see `search/lock.py`)."""
+
+    def __init__(
+        self,
+        folder: SearchFolder,
+        experiment: ExperimentConfig,
+        study: optuna.Study,
+        *,
+        on_change: Callable[[list[TrialRecord]], None],
+    ) -> None:
+        """Opens the books; `on_change` sees all records after every change."""
+        self._folder = folder
+        self._experiment = experiment
+        self._study = study
+        self._on_change = on_change
+        self._records = {record.key: record for record in read_records(folder.trials)}
+        self._settle()
+        self._unfinished = [
+            trial._trial_id  # pyright: ignore[reportPrivateUsage]
+            for trial in study.get_trials(states=(TrialState.RUNNING,))
+        ]
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All trials, by number."""
+        return sorted(self._records.values(), key=lambda record: record.number)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every trial of the budget has ended."""
+        ended = [record for record in self._records.values() if record.status != "running"]
+        return not self._unfinished and len(ended) >= self._experiment.budget.trials
+
+    def next_trial(self) -> TrialRecord | None:
+        """Returns the next trial to run, unfinished ones first; None when the budget is spent."""
+        if self._unfinished:
+            # Re-attaches to the stored trial: `suggest_*` answers with the stored parameters.
+            return self._open(optuna.trial.Trial(self._study, self._unfinished.pop(0)))
+        if len(self._records) >= self._experiment.budget.trials:
+            return None
+        return self._open(self._study.ask())
+
+    def start(self, key: str) -> None:
+        """Files that the trial's driver was started."""
+        record = self._records[key]
+        update = {"sessions": record.sessions + 1, "started_at": time.time()}
+        self._write(record.model_copy(update=update))
+
+    def report(self, key: str, progress: Progress) -> bool:
+        """Files a report, which carries the whole history; returns whether the trial goes on."""
+        before = self._records[key]
+        record = before.model_copy(
+            update={"progress": progress, "startup_s": _startup_seconds(before, progress)}
+        )
+        stop_reason = ""
+        for epoch, check in record.checks:
+            if epoch > before.epochs:
+                self._report_to_study(record.number, epoch, check)
+                stop_reason = stop_reason or self._stop_reason(record, epoch, check)
+        if not stop_reason:
+            self._write(record)
+            return True
+        self._close(record.model_copy(update={"status": "stopped", "reason": stop_reason}))
+        return False
+
+    def finish(self, key: str) -> None:
+        """Files that the trial's driver ended without an error."""
+        record = self._records[key]
+        if record.status != "running":
+            return
+        if record.epochs < record.config.epochs:
+            self.fail(key, f"ended after epoch {record.epochs} of {record.config.epochs}", "")
+        else:
+            self._close(record.model_copy(update={"status": "completed"}))
+
+    def fail(self, key: str, reason: str, error: str) -> None:
+        """Files a failure as a result; the sampler is told that the trial failed."""
+        record = self._records[key]
+        if record.status == "running":
+            update = {"status": "failed", "reason": reason, "error": error}
+            self._close(record.model_copy(update=update))
+
+    def _open(self, trial: optuna.trial.Trial) -> TrialRecord:
+        params = suggest(trial, self._experiment.space)
+        recipe = trial.user_attrs.get(RECIPE_ATTR)
+        fixed = RECIPES[recipe] if recipe else {}
+        config = with_overrides(self._experiment.base, {**fixed, **params})
+        key = f"t{trial.number:05d}"
+        if key in self._records:
+            return self._records[key]
+        record = TrialRecord(
+            key=key,
+            number=trial.number,
+            origin=f"recipe:{recipe}" if recipe else self._experiment.sampler.name,
+            params=params,
+            config=config,
+            config_hash=config_hash(config),
+            status="running",
+            reason="",
+            error="",
+            sessions=0,
+            started_at=None,
+            startup_s=None,
+            finished_at=None,
+            progress=None,
+        )
+        self._write(record)
+        return record
+
+    def _stop_reason(self, record: TrialRecord, epoch: int, check: Check) -> str:
+        if epoch >= record.config.epochs:
+            return ""
+        others = [
+            other_check.robust.value
+            for other in self._records.values()
+            if other.key != record.key
+            for other_epoch, other_check in other.checks
+            if other_epoch == epoch
+        ]
+        reduction = self._experiment.ladder.reduction
+        if keeps_going(check.robust.value, others, reduction=reduction):
+            return ""
+        return (
+            f"rung {epoch}: robust accuracy {check.robust.value:.3f} is not among the best "
+            f"1/{reduction} of {len(others) + 1}"
+        )
+
+    def _report_to_study(self, number: int, epoch: int, check: Check) -> None:
+        stored = self._study.get_trials(deepcopy=False)[number]
+        if epoch not in stored.intermediate_values:
+            trial = optuna.trial.Trial(self._study, stored._trial_id)  # pyright: ignore[reportPrivateUsage]
+            trial.report(check.robust.value, step=epoch)
+
+    def _close(self, record: TrialRecord) -> None:
+        """Writes the record first: a kill before `tell` is repaired by `_settle`."""
+        self._write(record.model_copy(update={"finished_at": time.time()}))
+        self._tell(record)
+
+    def _tell(self, record: TrialRecord) -> None:
+        if record.status == "completed" and record.last_check is not None:
+            self._study.tell(record.number, record.last_check.robust.value)
+        elif record.status == "stopped":
+            self._study.tell(record.number, state=TrialState.PRUNED)
+        else:
+            stored = self._study.get_trials(deepcopy=False)[record.number]
+            trial = optuna.trial.Trial(self._study, stored._trial_id)  # pyright: ignore[reportPrivateUsage]
+            trial.set_user_attr(REASON_ATTR, record.reason)
+            self._study.tell(record.number, state=TrialState.FAIL)
+
+    def _settle(self) -> None:
+        """Tells the study what a killed session wrote into a record but did not tell."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            record = self._records.get(f"t{trial.number:05d}")
+            if record is not None and record.status != "running":
+                self._tell(record)
+
+    def _write(self, record: TrialRecord) -> None:
+        self._records[record.key] = record
+        write_record(self._folder.record(record.key), record)
+        self._on_change(self.records)
+
+
+def _startup_seconds(record: TrialRecord, progress: Progress) -> float | None:
+    if record.startup_s is not None or record.sessions != 1 or record.started_at is None:
+        return record.startup_s
+    return progress.first_step_at - record.started_at

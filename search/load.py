@@ -1,0 +1,46 @@
+"""From a YAML file and dotted overrides to an `ExperimentConfig`, with messages a user can act on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from search.config import ExperimentConfig
+from search.errors import UserError, explain
+from search.overrides import with_overrides
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfig:
+    """Reads the experiment at `path` and applies `overrides`.
+
+    Raises:
+        UserError: If the file is missing, not YAML, or breaks a rule.
+    """
+    tree = _read_yaml(path)
+    try:
+        return with_overrides(ExperimentConfig.model_validate(tree), overrides)
+    except KeyError as error:
+        raise UserError(str(error.args[0])) from error
+    except ValidationError as error:
+        raise UserError(explain(error, ExperimentConfig, str(path))) from error
+
+
+def dump_experiment(config: ExperimentConfig) -> str:
+    """Returns the resolved experiment as YAML that `load_experiment` reads back unchanged."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read the experiment {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the experiment {path} is not a text file") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"the experiment {path} is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"the experiment {path} must be a mapping of fields, got {type(tree).__name__}")
+    return tree

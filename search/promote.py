@@ -1,0 +1,177 @@
+"""From the best trials to full runs, their reference evaluation and their model cards.
+
+The untuned default is trained beside them at the same budget, once per search.
+"""
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from evaluation.result import EvaluationResult
+from search.card import model_card
+from search.cluster.driver import DriverPayload, Failure
+from search.cluster.full_runs import FullRunPayload, run_full
+from search.config import ExperimentConfig
+from search.errors import UserError
+from search.folder import SearchFolder
+from search.full_view import FullRunView
+from search.overrides import with_overrides
+from search.promotion import select_for_promotion
+from search.records import FullRun, TrialRecord, read_records, write_atomically
+from trainers.config import config_hash
+from trainers.metrics import Progress
+
+DEFAULT = "default"
+PACKAGES = ("torch", "timm", "ray", "optuna", "pyautoattack")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def promote_best(
+    folder: SearchFolder, experiment: ExperimentConfig, *, top_k: int, console: Console
+) -> None:
+    """Trains and evaluates what is missing of the best `top_k` trials and the default.
+
+    Raises:
+        UserError: If no trial qualifies, or a full run failed; the others are finished first.
+    """
+    records = read_records(folder.trials)
+    floor = experiment.promotion.min_clean_accuracy
+    chosen = select_for_promotion(records, top_k=top_k, min_clean_accuracy=floor)
+    runs = [_full_run(experiment, record) for record in [*chosen, None]]
+    missing = [run for run in runs if not _is_finished(folder, run)]
+    for run in missing:
+        write_full_run(folder, run)
+    with FullRunView(folder, missing, console) as view:
+        run_full(
+            [_payload(folder, experiment, run) for run in missing],
+            concurrent=experiment.resources.concurrent_trials,
+            on_end=lambda payload, failure: _close(folder, payload.driver.key, failure),
+            on_poll=view.refresh,
+        )
+    write_cards(folder)
+    failed = [run for run in read_full_runs(folder) if run.status == "failed"]
+    if failed:
+        reasons = "; ".join(f"{run.key}: {run.reason}" for run in failed)
+        raise UserError(f"full runs failed ({reasons}); `rampart promote` tries them again")
+
+
+def read_full_runs(folder: SearchFolder) -> list[FullRun]:
+    """Returns the full runs of a search, by key."""
+    paths = sorted(folder.promoted.glob("*/record.json"))
+    return [FullRun.model_validate_json(path.read_text()) for path in paths]
+
+
+def write_full_run(folder: SearchFolder, run: FullRun) -> None:
+    """Replaces the record of a full run atomically."""
+    path = folder.promoted / run.key / "record.json"
+    write_atomically(path, run.model_dump_json(indent=1))
+
+
+def write_cards(folder: SearchFolder) -> None:
+    """Writes the model card of every full run that has a result."""
+    finished = [
+        (run, EvaluationResult.model_validate_json(path.read_text()))
+        for run in read_full_runs(folder)
+        if (path := folder.promoted / run.key / "result.json").exists()
+    ]
+    default = next((pair for pair in finished if pair[0].key == DEFAULT), None)
+    for run, result in finished:
+        beside = None if run.key == DEFAULT else default
+        write_atomically(
+            folder.promoted / run.key / "model_card.md", model_card(run, result, default=beside)
+        )
+
+
+def _full_run(experiment: ExperimentConfig, record: TrialRecord | None) -> FullRun:
+    source = experiment.base if record is None else record.config
+    config = with_overrides(source, experiment.promotion.overrides)
+    return FullRun(
+        key=DEFAULT if record is None else record.key,
+        study=experiment.name,
+        trial_number=None if record is None else record.number,
+        origin=DEFAULT if record is None else record.origin,
+        trial_config_hash=None if record is None else record.config_hash,
+        config=config,
+        config_hash=config_hash(config),
+        commit=_commit(),
+        versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        hardware=_hardware(),
+        status="running",
+        reason="",
+        progress=None,
+    )
+
+
+def _is_finished(folder: SearchFolder, run: FullRun) -> bool:
+    """Whether this very config was trained and evaluated."""
+    there = {old.key: old for old in read_full_runs(folder)}.get(run.key)
+    return (
+        there is not None
+        and there.status == "completed"
+        and there.config_hash == run.config_hash
+        and (folder.promoted / run.key / "result.json").exists()
+    )
+
+
+def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -> FullRunPayload:
+    root = folder.promoted / run.key
+    return FullRunPayload(
+        driver=DriverPayload(
+            key=run.key,
+            trial=run.config,
+            rungs=(),
+            early_check=experiment.early_check,
+            resources=experiment.resources,
+            checkpoint=str(root / "checkpoint"),
+            storage=str(folder.ray / "full"),
+        ),
+        reference=experiment.reference,
+        folder=str(root),
+    )
+
+
+def _close(folder: SearchFolder, key: str, failure: Failure | None) -> None:
+    run = next(run for run in read_full_runs(folder) if run.key == key)
+    path = folder.promoted / key / "progress.json"
+    progress = Progress.model_validate_json(path.read_text()) if path.exists() else None
+    update = {
+        "progress": progress,
+        "status": "failed" if failure else "completed",
+        "reason": failure.reason if failure else "",
+    }
+    write_full_run(folder, run.model_copy(update=update))
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _hardware() -> str:
+    resources = ray.cluster_resources()
+    gpus = [name.split(":")[1] for name in resources if name.startswith("accelerator_type:")]
+    parts = [f"{resources.get('CPU', 0):g} CPUs ({_processor()})"]
+    if gpus:
+        parts.append(f"{resources.get('GPU', 0):g} GPUs ({', '.join(gpus)})")
+    return f"Ray cluster of {len(ray.nodes())} node(s): " + ", ".join(parts)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,125 @@
+"""The results table: a row per trial, so that any tool can read what the search showed.
+
+Accuracies are those of the highest rung a trial reached (`check_epoch`), with attack and n.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+import pandas as pd
+
+from search.folder import SearchFolder
+from search.records import TrialRecord, write_atomically
+from trainers.metrics import Accuracy
+
+COLUMNS = {
+    "key": "string",
+    "number": "Int64",
+    "origin": "string",
+    "status": "string",
+    "reason": "string",
+    "epochs": "Int64",
+    "check_epoch": "Int64",
+    "clean_accuracy": "Float64",
+    "clean_attack": "string",
+    "clean_n": "Int64",
+    "clean_low": "Float64",
+    "clean_high": "Float64",
+    "robust_accuracy": "Float64",
+    "robust_attack": "string",
+    "robust_n": "Int64",
+    "robust_low": "Float64",
+    "robust_high": "Float64",
+    "train_seconds": "Float64",
+    "check_seconds": "Float64",
+    "startup_s": "Float64",
+    "params_m": "Float64",
+    "gmacs": "Float64",
+    "config_hash": "string",
+    "config": "string",
+}
+"""Every column but the parameters, with its pandas type; all are nullable."""
+
+
+def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Returns a row per trial, with a column `params.PATH` for each sampled path.
+
+    A list becomes JSON text, and so does every value of a path whose values differ in kind, so
+    that the types of the columns never depend on which trial came first.
+    """
+    rows = [_row(record) for record in records]
+    fixed = {
+        name: pd.Series([row.get(name) for row in rows], dtype=kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        for name, kind in COLUMNS.items()
+    }
+    paths = sorted({path for record in records for path in record.params})
+    sampled = {
+        f"params.{path}": _param_column([record.params.get(path) for record in records])
+        for path in paths
+    }
+    return pd.DataFrame({**fixed, **sampled})
+
+
+def write_tables(folder: SearchFolder, records: Sequence[TrialRecord]) -> None:
+    """Replaces `trials.parquet` and `trials.csv`, each atomically."""
+    frame = trials_frame(records)
+    write_atomically(folder.table("csv"), frame.to_csv(index=False))
+    parquet = folder.table("parquet")
+    partial = parquet.with_name(f".{parquet.name}.{os.getpid()}")
+    frame.to_parquet(partial, index=False)
+    os.replace(partial, parquet)
+
+
+def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Returns the trials with a check, best first: completed ones, then by robust accuracy.
+
+    A stopped trial never ranks above a completed one, for its check came at an earlier epoch. Ties
+    go to the smaller number.
+    """
+    robust = {record.key: check.robust.value for record in records if (check := record.last_check)}
+    return sorted(
+        (record for record in records if record.key in robust),
+        key=lambda record: (record.status != "completed", -robust[record.key], record.number),
+    )
+
+
+def _row(record: TrialRecord) -> dict[str, object]:
+    row: dict[str, object] = {
+        name: getattr(record, name)
+        for name in ("key", "number", "origin", "status", "reason", "epochs", "config_hash")
+    }
+    row |= {"train_seconds": record.train_seconds, "check_seconds": record.check_seconds}
+    row |= {"startup_s": record.startup_s, "config": record.config.model_dump_json()}
+    if record.progress:
+        row |= {"params_m": record.progress.params_m, "gmacs": record.progress.gmacs}
+    if record.checks:
+        epoch, check = record.checks[-1]
+        row |= {"check_epoch": epoch}
+        row |= _accuracy_cells("clean", check.clean) | _accuracy_cells("robust", check.robust)
+    return row
+
+
+def _accuracy_cells(prefix: str, accuracy: Accuracy) -> dict[str, object]:
+    low, high = accuracy.interval
+    return {
+        f"{prefix}_accuracy": accuracy.value,
+        f"{prefix}_attack": accuracy.attack,
+        f"{prefix}_n": accuracy.n,
+        f"{prefix}_low": low,
+        f"{prefix}_high": high,
+    }
+
+
+def _param_column(values: Sequence[object]) -> pd.Series:
+    present = [value for value in values if value is not None]
+    # bool first: in Python a bool is an int.
+    if all(isinstance(value, bool) for value in present):
+        return pd.Series(values, dtype="boolean")
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+        # One type for 1 and 1.0: a sampler may return either from the same axis.
+        return pd.Series(values, dtype="Float64")
+    if all(isinstance(value, str) for value in present):
+        return pd.Series(values, dtype="string")
+    texts = [None if value is None else json.dumps(value) for value in values]
+    return pd.Series(texts, dtype="string")

@@ -1,0 +1,38 @@
+"""The geometry of a threat model: where an attack may go, and which way is up.
+
+Points, not perturbations: `x_adv` in, `x_adv` out, as in AutoAttack, so that no rounding is added.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from trainers.threat import ThreatModel
+
+
+def project(
+    x_adv: Float[Tensor, "batch c h w"], x: Float[Tensor, "batch c h w"], threat: ThreatModel
+) -> Float[Tensor, "batch c h w"]:
+    """Moves `x_adv` to the nearest point of the ball around `x`, then into [0, 1].
+
+    The box comes last because it only moves pixels towards `x`, so the ball still holds. For
+    `linf` this is the exact projection on both sets; for `l2` a feasible point.
+    """
+    if threat.norm == "linf":
+        return x_adv.clamp(x - threat.eps, x + threat.eps).clamp(0, 1)
+    delta = x_adv - x
+    norms = l2_norms(delta).clamp_min(1e-12)  # zero delta stays zero
+    return (x + delta * (threat.eps / norms).clamp(max=1.0)).clamp(0, 1)
+
+
+def ascent_direction(
+    grad: Float[Tensor, "batch c h w"], threat: ThreatModel
+) -> Float[Tensor, "batch c h w"]:
+    """Returns the steepest ascent of unit length in the norm of `threat`; zero where `grad` is."""
+    if threat.norm == "linf":
+        return grad.sign()
+    return grad / (l2_norms(grad) + 1e-12)
+
+
+def l2_norms(delta: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1 1 1"]:
+    """Returns the Euclidean length of each image."""
+    return delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)

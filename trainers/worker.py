@@ -1,0 +1,86 @@
+"""The Ray Train worker: one process of a trial's worker group. The only Ray in `trainers`.
+
+What training needs comes in as JSON text and a callable, and what it reports goes out as JSON text,
+so that neither the driver nor the controller of a trial has to import torch. Checkpoints are ours,
+one file replaced atomically: Ray Train's index of its checkpoints is not written atomically, and a
+kill in between makes the run unreadable.
+"""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train.collective import broadcast_from_rank_zero
+from torch import nn
+
+from models.config import Config
+from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from trainers.config import TrialConfig
+from trainers.data.photos import load_split
+from trainers.loop import fit
+from trainers.metrics import Check
+
+PROGRESS = "progress"
+"""Key of a report: a `Progress` as JSON text, with the whole history."""
+
+
+class WorkerPayload(Config):
+    """What the driver sends to each worker, as JSON text."""
+
+    trial: TrialConfig
+    checkpoint: str
+    """Folder of the checkpoint, on storage that every node sees; absolute."""
+    rungs: tuple[int, ...]
+    threads: int
+    use_gpu: bool
+
+
+def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check]) -> None:
+    """Trains one rank, from the last checkpoint if there is one, and reports every epoch.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+        ValueError: If the checkpoint belongs to another config or is damaged.
+    """
+    torch.set_num_threads(payload.threads)
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    if world_size > 1:
+        _join_group(rank, world_size, backend="nccl" if payload.use_gpu else "gloo")
+    folder = Path(payload.checkpoint)
+    resume = load_checkpoint(folder, payload.trial) if has_checkpoint(folder) else None
+    if resume is not None:
+        # A kill may have come between the checkpoint and the news of it: tell it again.
+        ray.train.report({PROGRESS: resume.progress.model_dump_json()})
+    for state in fit(
+        payload.trial,
+        images=load_split(payload.trial.data, "train"),
+        rungs=payload.rungs,
+        evaluate=evaluate,
+        rank=rank,
+        world_size=world_size,
+        device=torch.device("cuda", 0) if payload.use_gpu else torch.device("cpu"),
+        resume=resume,
+    ):
+        if rank == 0:
+            save_checkpoint(folder, state)
+        ray.train.report({PROGRESS: state.progress.model_dump_json()})
+    if world_size > 1:
+        dist.destroy_process_group()
+
+
+def _join_group(rank: int, world_size: int, *, backend: str) -> None:
+    """Forms the process group at an address that rank 0 picks."""
+    address = broadcast_from_rank_zero(_free_address() if rank == 0 else None)
+    dist.init_process_group(
+        backend, init_method=f"tcp://{address}", rank=rank, world_size=world_size
+    )
+
+
+def _free_address() -> str:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return f"{ray.util.get_node_ip_address()}:{listener.getsockname()[1]}"
