@@ -6,7 +6,7 @@ same seed and the same images together; only the name of the attack that broke a
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +163,7 @@ def _build_attack(
 
 
 @contextmanager
-def _isolated(device: torch.device) -> Iterator[None]:
+def _isolated(device: torch.device) -> Generator[None, None, None]:
     """Keeps the package from disturbing the process: random state, tracing, a sticky check.
 
     `check_dynamic` only logs a warning. It ends any coverage or debugger trace, and its counters

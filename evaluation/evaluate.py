@@ -15,12 +15,10 @@ from evaluation.config import ReferenceConfig
 from evaluation.examples import write_examples
 from evaluation.progress import ReferenceIdentity, ReferenceProgress, refuse_mismatch
 from evaluation.result import EvaluationResult
-from models.config import Config
 from trainers.checkpoint import load_model
 from trainers.config import TrialConfig, config_hash
 from trainers.data.images import ImageSet
 from trainers.data.photos import load_split
-from trainers.threat import ThreatModel
 
 
 def evaluate_checkpoint(
@@ -47,6 +45,7 @@ def evaluate_checkpoint(
     images = _test_images(trial, config)
     identity = reference_identity(model, images, trial.threat, config)
     if (out / "result.json").exists():
+        (out / "result.partial.json").unlink(missing_ok=True)  # killed just before its removal
         return _read_finished(out / "result.json", identity, trial)
     out.mkdir(parents=True, exist_ok=True)
     return _evaluate(model, images, trial, config, out, device, on_batch)
@@ -106,29 +105,17 @@ def _attack_name(config: ReferenceConfig) -> str:
     return f"autoattack-{config.version}"
 
 
-class _Published(Config):
-    """What a finished result says of its identity; the batch size is not published."""
-
-    attack: str
-    attack_package: str
-    threat: ThreatModel
-    data_hash: str
-    model_hash: str
-    config_hash: str
-    seed: int
-
-
 def _read_finished(path: Path, identity: ReferenceIdentity, trial: TrialConfig) -> EvaluationResult:
+    """Returns the result at `path` if it answers the same question; batch size is not asked."""
     result = EvaluationResult.model_validate_json(path.read_bytes())
-    expected = _Published(
-        attack=_attack_name(identity.config),
-        attack_package=identity.attack_package,
-        threat=identity.threat,
-        data_hash=identity.data_hash,
-        model_hash=identity.model_hash,
-        config_hash=config_hash(trial),
-        seed=identity.config.seed,
-    )
-    found = _Published.model_validate(result.model_dump(include=set(_Published.model_fields)))
-    refuse_mismatch(path, found=found, expected=expected)
+    expected = {
+        "attack": _attack_name(identity.config),
+        "attack_package": identity.attack_package,
+        "threat": identity.threat.model_dump(mode="json"),
+        "data_hash": identity.data_hash,
+        "model_hash": identity.model_hash,
+        "config_hash": config_hash(trial),
+        "seed": identity.config.seed,
+    }
+    refuse_mismatch(path, found=result.model_dump(mode="json"), expected=expected)
     return result

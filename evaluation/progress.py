@@ -1,7 +1,7 @@
 """How far a reference evaluation has come: one JSON file, rewritten after every batch."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -96,7 +96,8 @@ def read_progress(partial: Path, identity: ReferenceIdentity) -> ReferenceProgre
         progress = ReferenceProgress.model_validate_json(partial.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{partial} is not the progress of an evaluation: {error}") from error
-    refuse_mismatch(partial, found=progress.identity, expected=identity)
+    found, expected = (i.model_dump(mode="json") for i in (progress.identity, identity))
+    refuse_mismatch(partial, found=found, expected=expected)
     return progress
 
 
@@ -105,13 +106,14 @@ def write_progress(partial: Path, progress: ReferenceProgress) -> None:
     write_atomically(partial, progress.model_dump_json().encode())
 
 
-def refuse_mismatch(path: Path, *, found: Config, expected: Config) -> None:
-    """Raises ValueError, with both values and the way out, if the two differ."""
-    ours, theirs = expected.model_dump(mode="json"), found.model_dump(mode="json")
+def refuse_mismatch(
+    path: Path, *, found: Mapping[str, object], expected: Mapping[str, object]
+) -> None:
+    """Raises ValueError, with both values and the way out, if `found` differs in a key."""
     differences = [
-        f"{key} is {theirs[key]} there and {ours[key]} here"
-        for key in ours
-        if theirs[key] != ours[key]
+        f"{key} is {found[key]} there and {value} here"
+        for key, value in expected.items()
+        if found[key] != value
     ]
     if differences:
         raise ValueError(

@@ -11,7 +11,6 @@ from timm.layers import (
     LayerNorm,  # pyright: ignore[reportPrivateImportUsage]
     LayerNorm2d,  # pyright: ignore[reportPrivateImportUsage]
     NormMlpClassifierHead,  # pyright: ignore[reportPrivateImportUsage]
-    calculate_drop_path_rates,  # pyright: ignore[reportPrivateImportUsage]
 )
 from timm.models.convnext import ConvNeXtStage
 from torch import nn
@@ -44,7 +43,8 @@ def build_convnext(config: ConvNeXtConfig, *, num_classes: int, resolution: int)
 
 
 def _stages(config: ConvNeXtConfig) -> nn.Sequential:
-    rates = iter(calculate_drop_path_rates(config.drop_path, sum(config.depths)))
+    blocks = sum(config.depths)
+    rates = iter([config.drop_path * i / max(blocks - 1, 1) for i in range(blocks)])
     return nn.Sequential(
         *(
             ConvNeXtStage(

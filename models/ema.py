@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema(nn.Module):
@@ -26,8 +26,12 @@ class Ema(nn.Module):
     def update(self, model: nn.Module) -> None:
         """Moves `averaged` towards `model`, which must be of the same shape as at the start."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, weights = list(self.averaged.parameters()), list(model.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateUsage]
+        averages: list[Tensor] = list(self.averaged.parameters())
+        weights: list[Tensor] = list(model.parameters())
+        # One fused call for all tensors; torch has no public name for it.
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+            averages, weights, 1 - decay
+        )
         for mine, current in zip(self.averaged.buffers(), model.buffers(), strict=True):
             mine.copy_(current)
         self.updates += 1

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from models.config import Config
+from search.errors import explain
 from search.overrides import value_at, with_overrides
 from search.recipes import RECIPES
 from search.space import Axis, axis_ends, contains
@@ -161,8 +162,5 @@ def _check_overrides(base: TrialConfig, overrides: Overrides, what: str) -> Tria
     except KeyError as error:
         raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
     except ValidationError as error:
-        rules = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
+        rules = "; ".join(explain(error, TrialConfig))
         raise ValueError(f"{what} is invalid: {rules}") from error

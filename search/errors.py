@@ -8,15 +8,17 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 
+_TAGS = {"convnext", "timm", "choice", "int", "uniform", "log_uniform"}
+
+
 class UserError(Exception):
     """The rule, what came, and the way out."""
 
 
-def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
-    """Returns one line for each broken rule: field, rule, what came, nearest known name."""
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Returns a line for each broken rule: field, rule, what came, nearest known name."""
     known = list(field_paths(model))
-    lines = [f"  {_explain_one(dict(e), known)}" for e in error.errors(include_url=False)]
-    return "\n".join([f"{source} is not a valid {model.__name__}:", *lines])
+    return [_explain_one(dict(e), known) for e in error.errors(include_url=False)]
 
 
 def field_paths(model: Any, prefix: str = "") -> Iterator[str]:
@@ -37,7 +39,7 @@ def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _explain_one(error: dict[str, Any], known: list[str]) -> str:
     # A union's tag (the model's family, the axis' kind) is part of pydantic's location, not a field.
-    location = ".".join(str(part) for part in error["loc"])
+    location = ".".join(str(part) for part in error["loc"] if part not in _TAGS)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{location}: unknown field{did_you_mean(location, known)}"

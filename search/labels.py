@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
@@ -23,11 +24,12 @@ def label_points(
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # fixes the layout, so that extents in pixels are final
+    renderer = FigureCanvasAgg(figure).get_renderer()  # made once: finding it is slow
     centres = [(x, y) for x, y, _ in points] + list(obstacles)
     taken = [_marker_box(axes, x, y) for x, y in centres]
     for x, y, text in points:
         tries = [_annotate(axes, (x, y), text, offset=offset) for offset in OFFSETS]
-        boxes = [note.get_window_extent() for note in tries]
+        boxes = [note.get_window_extent(renderer) for note in tries]
         costs = [_cost(box, taken, inside=axes.bbox) for box in boxes]
         chosen = costs.index(min(costs))
         taken.append(boxes[chosen])

@@ -24,7 +24,9 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
     except KeyError as error:
         raise UserError(str(error.args[0])) from error
     except ValidationError as error:
-        raise UserError(explain(error, ExperimentConfig, str(path))) from error
+        lines = "\n".join(f"  {line}" for line in explain(error, ExperimentConfig))
+        changed = f" with {', '.join(overrides)} overridden" if overrides else ""
+        raise UserError(f"{path}{changed} is not a valid experiment:\n{lines}") from error
 
 
 def dump_experiment(config: ExperimentConfig) -> str:

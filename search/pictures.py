@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from evaluation.result import EvaluationResult
-from search.importance import TOP_FRACTION, Importance
+from search.importance import Importance
 from search.labels import label_ends, label_points
 from search.pareto import pareto_front
 from search.records import FullRun, TrialRecord
@@ -60,7 +60,9 @@ def scatter_figure(
         points = [(o.clean, o.robust) for _, o in promoted if (o.attack, o.robust.n) == (attack, n)]
         label = f"full run: {attack}, n={n}, {split} split"
         _draw_points(axes, points, look=(GREEN, "D", GREEN), size=9, label=label)
-    named = [(c.clean, c.robust, _recipe(r)) for r, c in checked if _recipe(r)]
+    keys = {run.key for run, _ in promoted}
+    texts = {r.key: r.key if r.key in keys else _recipe(r) for r, _ in checked}
+    named = [(c.clean, c.robust, texts[r.key]) for r, c in checked if texts[r.key]]
     named += [(o.clean, o.robust, f"{run.key} (full run)") for run, o in promoted]
     _style_accuracy(axes, x="clean accuracy", y="robust accuracy")
     axes.set_title("Trials at the highest rung they reached, and full runs", fontsize=11)
@@ -110,14 +112,22 @@ def importance_figure(importance: Importance) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("share of the importance (PED-ANOVA)")
     axes.set_title(
-        f"What tells the best {TOP_FRACTION:.0%} from the rest (n={importance.n} trials)",
+        f"What tells the best third from all n={importance.n} trials",
         fontsize=11,
     )
     return figure
 
 
+def count_examples(path: Path) -> int:
+    """Returns how many images `examples.npz` holds; 0 if there is no such file."""
+    if not path.exists():
+        return 0
+    with np.load(path) as arrays:
+        return len(arrays["labels"])
+
+
 def examples_figure(path: Path, *, run: FullRun, attack: str, classes: Sequence[str]) -> Figure:
-    """The first images of `examples.npz`: clean, adversarial, and the amplified difference."""
+    """The first images of `examples.npz` (broken ones lead): clean, adversarial, difference."""
     with np.load(path) as arrays:
         columns = min(MOST_EXAMPLES, len(arrays["labels"]))
         data = {name: arrays[name][:columns] for name in arrays.files}
@@ -134,13 +144,13 @@ def examples_figure(path: Path, *, run: FullRun, attack: str, classes: Sequence[
     names = ("clean", "adversarial", f"difference x {gain}")
     for axes, name in zip(grid[:, 0], names, strict=True):
         axes.set_ylabel(name, fontsize=10)
-    for row, kind in enumerate(("clean_predictions", "adversarial_predictions")):
+    for row, kind in enumerate(("clean_prediction", "adversarial_prediction")):
         for axes, said, label in zip(grid[row], data[kind], data["labels"], strict=True):
             _write_prediction(axes, classes[int(said)], is_right=bool(said == label))
     threat = run.config.threat
     figure.suptitle(
         f"{run.key} under {attack}, {threat.norm} eps={threat.eps * 255:.3g}/255\n"
-        "first images of the test split; above each, what the model said",
+        "broken images first; above each image, what the model says",
         fontsize=11,
     )
     return figure
@@ -184,8 +194,9 @@ def _draw_front(axes: Axes, points: Sequence[tuple[Accuracy, Accuracy]]) -> None
     values = [(x.value, y.value) for x, y in points]
     front = [values[index] for index in pareto_front(values)]
     xs, ys = [x for x, _ in front], [y for _, y in front]
-    # What a front of maxima dominates lies below and left: the step goes down before it goes right.
-    axes.step(xs, ys, where="pre", color=BLUE, linewidth=1.2, alpha=0.6, label="Pareto front")
+    if len(front) > 1:
+        # From right to left: what a point dominates ends at its own height, up to its neighbour.
+        axes.step(xs, ys, where="post", color=BLUE, linewidth=1.2, alpha=0.6, label="Pareto front")
 
 
 def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool) -> None:
@@ -204,24 +215,20 @@ def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool
 
 
 def _label_best(axes: Axes, ranked: Sequence[TrialRecord], *, best: str) -> None:
+    completed = [record for record in ranked if record.status == "completed"]
     ends = [
-        (
-            float(record.checks[-1][0]),
-            record.checks[-1][1].robust.value,
-            f"{record.key} {_recipe(record)}".strip(),
-        )
-        for record in ranked
-        if record.status == "completed"
+        (float(epoch), check.robust.value, f"{record.key} {_recipe(record)}".strip())
+        for record in completed
+        for epoch, check in record.checks[-1:]
     ]
-    colors = [BLUE if record.key == best else "#555555" for record in ranked]
+    colors = [BLUE if record.key == best else "#555555" for record in completed]
     label_ends(axes, ends, colors=colors)
 
 
 def _write_prediction(axes: Axes, name: str, *, is_right: bool) -> None:
-    # Short, so that neighbours do not touch; the mark helps where the colour does not.
-    short = name.replace("_", " ")[:12]
-    text = short if is_right else f"x {short}"
-    axes.set_title(text, fontsize=8.5, color="#333333" if is_right else VERMILION, pad=3)
+    # The mark helps where the colour does not.
+    text = name.replace("_", " ") if is_right else f"x {name.replace('_', ' ')}"
+    axes.set_title(text, fontsize=7.5, color="#333333" if is_right else VERMILION, pad=3)
 
 
 def _style_accuracy(axes: Axes, *, x: str, y: str) -> None:

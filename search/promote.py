@@ -5,15 +5,14 @@ The untuned default is trained beside them at the same budget, once per search.
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import ray
 from rich.console import Console
 
 from evaluation.result import EvaluationResult
 from search.card import model_card
+from search.cluster.connect import describe_hardware
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
 from search.config import ExperimentConfig
@@ -100,7 +99,7 @@ def _full_run(experiment: ExperimentConfig, record: TrialRecord | None) -> FullR
         config_hash=config_hash(config),
         commit=_commit(),
         versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        hardware=_hardware(),
+        hardware=describe_hardware(),
         status="running",
         reason="",
         progress=None,
@@ -157,21 +156,3 @@ def _commit() -> str:
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _hardware() -> str:
-    resources = ray.cluster_resources()
-    gpus = [name.split(":")[1] for name in resources if name.startswith("accelerator_type:")]
-    parts = [f"{resources.get('CPU', 0):g} CPUs ({_processor()})"]
-    if gpus:
-        parts.append(f"{resources.get('GPU', 0):g} GPUs ({', '.join(gpus)})")
-    return f"Ray cluster of {len(ray.nodes())} node(s): " + ", ".join(parts)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

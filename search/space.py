@@ -63,14 +63,20 @@ def _check_rises(bounds: tuple[float, float]) -> None:
         raise ValueError(f"low must be less than high, got [{bounds[0]:g}, {bounds[1]:g}]")
 
 
+_KINDS: dict[type, str] = {
+    ChoiceAxis: "choice",
+    IntAxis: "int",
+    UniformAxis: "uniform",
+    LogUniformAxis: "log_uniform",
+}
+
+
 def _kind(value: Any) -> str | None:
     """Returns the one key of an axis; pydantic reports anything else as a missing tag."""
     if isinstance(value, dict):
         keys = [str(key) for key in cast(dict[Any, Any], value)]
         return keys[0] if len(keys) == 1 else None
-    return {ChoiceAxis: "choice", IntAxis: "int", UniformAxis: "uniform"}.get(
-        type(value), "log_uniform"
-    )
+    return _KINDS.get(type(value))
 
 
 Axis = Annotated[

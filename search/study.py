@@ -11,6 +11,8 @@ from search.overrides import value_at, with_overrides
 from search.recipes import RECIPES
 from search.space import encode
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 RECIPE_ATTR = "recipe"
 REASON_ATTR = "reason"
 

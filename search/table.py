@@ -75,12 +75,12 @@ def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Returns the trials with a check, best first: completed ones, then by robust accuracy.
 
     A stopped trial never ranks above a completed one, for its check came at an earlier epoch. Ties
-    go to the smaller number.
+    go to the cheaper trial, then to the smaller number, as in the choice for promotion.
     """
     robust = {record.key: check.robust.value for record in records if (check := record.last_check)}
     return sorted(
         (record for record in records if record.key in robust),
-        key=lambda record: (record.status != "completed", -robust[record.key], record.number),
+        key=lambda r: (r.status != "completed", -robust[r.key], r.train_seconds, r.number),
     )
 
 

@@ -9,6 +9,7 @@ kill in between makes the run unreadable.
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import ray.train
 import torch
@@ -35,7 +36,8 @@ class WorkerPayload(Config):
     """Folder of the checkpoint, on storage that every node sees; absolute."""
     rungs: tuple[int, ...]
     threads: int
-    use_gpu: bool
+    device: Literal["cpu", "cuda"]
+    """Ray shows each worker its own GPU only, so `cuda` needs no index."""
 
 
 def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check]) -> None:
@@ -49,7 +51,7 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     if world_size > 1:
-        _join_group(rank, world_size, backend="nccl" if payload.use_gpu else "gloo")
+        _join_group(rank, world_size, backend="nccl" if payload.device == "cuda" else "gloo")
     folder = Path(payload.checkpoint)
     resume = load_checkpoint(folder, payload.trial) if has_checkpoint(folder) else None
     if resume is not None:
@@ -62,7 +64,7 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
         evaluate=evaluate,
         rank=rank,
         world_size=world_size,
-        device=torch.device("cuda", 0) if payload.use_gpu else torch.device("cpu"),
+        device=torch.device(payload.device),
         resume=resume,
     ):
         if rank == 0:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ _ENVIRONMENT = {
     # Tune's per-trial files repeat what our records hold.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # With verbose=0: silence; progress is our own.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ctrl-C interrupts at once, instead of ending the search as if it were done.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
@@ -48,6 +53,16 @@ def connected(address: str | None, resources: ResourcesConfig) -> Iterator[None]
         yield
     finally:
         ray.shutdown()
+
+
+def describe_hardware() -> str:
+    """Returns one line for a model card: nodes, CPUs and GPUs of the cluster."""
+    resources = ray.cluster_resources()
+    gpus = [name.split(":")[1] for name in resources if name.startswith("accelerator_type:")]
+    parts = [f"{resources.get('CPU', 0):g} CPUs ({_processor()})"]
+    if gpus:
+        parts.append(f"{resources.get('GPU', 0):g} GPUs ({', '.join(gpus)})")
+    return f"Ray cluster of {len(ray.nodes())} node(s): " + ", ".join(parts)
 
 
 def _start_local() -> None:
@@ -104,3 +119,12 @@ def _check_capacity(resources: ResourcesConfig, where: str) -> None:
                 f"{resources.workers} workers x {each:g}), but {where} has {there:g}; "
                 "lower resources.concurrent_trials or add nodes"
             )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -9,11 +9,8 @@ from typing import Any
 
 from ray import tune
 from ray.train import RunConfig, ScalingConfig, TrainingFailedError, UserCallback, WorkerGroupError
-from ray.train.data_parallel_trainer import DataParallelTrainer
-from ray.train.v2._internal.exceptions import (
-    UserExceptionWithTraceback,
-    WorkerHealthCheckFailedError,
-)
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from evaluation.config import EarlyCheckConfig
@@ -93,25 +90,29 @@ def train_on_worker(config: dict[str, str]) -> None:
     """What runs on each worker; imports torch there and only there."""
     from functools import partial
 
+    import torch
+
     from evaluation.early import early_check
     from trainers.data.photos import load_split
     from trainers.worker import WorkerPayload, train_worker
 
     payload = DriverPayload.model_validate_json(config["payload"])
     trial = payload.trial
+    device = "cuda" if payload.resources.gpus_per_worker else "cpu"
     train_worker(
         WorkerPayload(
             trial=trial,
             checkpoint=payload.checkpoint,
             rungs=payload.rungs,
             threads=payload.resources.cpus_per_worker,
-            use_gpu=payload.resources.gpus_per_worker > 0,
+            device=device,
         ),
         partial(
             early_check,
             images=load_split(trial.data, "select"),
             threat=trial.threat,
             config=payload.early_check,
+            device=torch.device(device),
         ),
     )
 
@@ -131,10 +132,10 @@ def _failure(error: TrainingFailedError) -> Failure:
     if not isinstance(error, WorkerGroupError):
         return Failure(reason=_first_line(error), error=str(error))
     rank, cause = min(error.worker_failures.items())
-    if isinstance(cause, UserExceptionWithTraceback):
-        raised = cause._base_exc  # pyright: ignore[reportPrivateUsage]
-        return Failure(reason=f"{type(raised).__name__}: {_first_line(raised)}", error=str(error))
-    return Failure(reason=f"worker {rank} died: {_first_line(cause)}", error=str(error))
+    if isinstance(cause, WorkerHealthCheckFailedError):
+        died = _first_line(cause.health_check_failure)
+        return Failure(reason=f"worker {rank} died: {died}", error=str(error))
+    return Failure(reason=f"{type(cause).__name__}: {_first_line(cause)}", error=str(error))
 
 
 def _first_line(error: Exception) -> str:

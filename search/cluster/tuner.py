@@ -1,9 +1,9 @@
 """Tune as a messenger: it starts drivers and carries reports; the `Ledger` decides."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
@@ -23,7 +23,7 @@ DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
 
 def run_trials(folder: SearchFolder, experiment: ExperimentConfig, ledger: Ledger) -> None:
     """Runs every trial that the ledger still wants."""
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the table
     tuner = Tuner(
         tune.with_resources(drive_trial, tune.PlacementGroupFactory([DRIVER_RESOURCES])),
         tune_config=TuneConfig(
@@ -31,7 +31,7 @@ def run_trials(folder: SearchFolder, experiment: ExperimentConfig, ledger: Ledge
             scheduler=LedgerScheduler(ledger),
             num_samples=-1,
             max_concurrent_trials=experiment.resources.concurrent_trials,
-            reuse_actors=False,
+            trial_dirname_creator=lambda trial: f"{trial.config['key']}-{trial.trial_id}",
         ),
         run_config=RunConfig(
             name=experiment.name,
@@ -135,8 +135,7 @@ class LedgerCallback(Callback):
     ) -> None:
         """The driver itself died or raised."""
         del iteration, trials, info
-        error = trial.get_error()
-        text = str(error).strip() or "no message"
+        text = Path(trial.error_file).read_text().strip() if trial.error_file else "no message"
         self._ledger.fail(trial.config["key"], f"driver: {text.splitlines()[-1]}", text)
         self._over.add(trial.config["key"])
 

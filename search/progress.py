@@ -1,0 +1,255 @@
+"""Live progress of a search: a table on a terminal, one line per event everywhere else."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.config import ExperimentConfig
+from search.records import TrialRecord
+from search.table import rank_trials
+from trainers.metrics import EpochMetrics
+
+MOST_FINISHED = 6
+STYLES = {"completed": "green", "stopped": "yellow", "failed": "red", "running": "cyan"}
+
+
+class ProgressView:
+    """Shows the records it is given: redraws a table on a terminal, or prints what is new."""
+
+    def __init__(self, console: Console, *, total_trials: int, concurrent: int) -> None:
+        """Shows nothing before the first records."""
+        self._console = console
+        self._total = total_trials
+        self._concurrent = concurrent
+        self._seen: dict[str, TrialRecord] = {}
+        self._is_first = True
+        self._began = time.time()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "ProgressView":
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, records: Sequence[TrialRecord]) -> None:
+        """Shows what changed since the last call; each event is printed once."""
+        if self._live:
+            elapsed = time.time() - self._began
+            head = header(
+                records, total_trials=self._total, concurrent=self._concurrent, elapsed_s=elapsed
+            )
+            self._live.update(Group(head, trials_table(records)))
+            return
+        if self._is_first:
+            # A resumed search does not tell again what it told before.
+            self._seen = {record.key: record for record in records if _is_old(record)}
+            if self._seen:
+                self._print(f"resuming with {_counts_text(list(self._seen.values()))}")
+        self._is_first = False
+        for record in records:
+            for event in new_events(self._seen.get(record.key), record):
+                self._print(event)
+            self._seen[record.key] = record
+
+    def _print(self, event: str) -> None:
+        # soft_wrap: the width of a terminal must not break a line that a program may read.
+        clock = time.strftime("%H:%M:%S")
+        self._console.print(f"{clock} {event}", markup=False, highlight=False, soft_wrap=True)
+
+
+def status_table(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> RenderableType:
+    """Returns what is known of a search from disk alone."""
+    total, concurrent = experiment.budget.trials, experiment.resources.concurrent_trials
+    head = header(records, total_trials=total, concurrent=concurrent, elapsed_s=None)
+    title = Text(f"search {experiment.name}", style="bold")
+    if not records:
+        return Group(title, head, Text("No trial has begun."))
+    parts: list[RenderableType] = [title, head, trials_table(records, most_finished=len(records))]
+    if all(record.status != "running" for record in records):
+        parts.append(Text("No trial is running.", style="dim"))
+    return Group(*parts)
+
+
+def estimate_seconds_left(
+    records: Sequence[TrialRecord], total_trials: int, concurrent: int
+) -> float | None:
+    """Returns the wall time until the last trial ends, or None before any epoch has finished.
+
+    A trial to come costs the mean of the finished ones, stopped trials included, so that early
+    stopping is in the estimate; before one finished, a whole trial at the pace of the running ones.
+    """
+    finished = [_spent(r) for r in records if r.status in ("completed", "stopped")]
+    whole = [
+        _spent(r) + left
+        for r in records
+        if r.status == "running" and (left := trial_seconds_left(r)) is not None
+    ]
+    known = finished or whole
+    waiting = max(0, total_trials - len(records))
+    running = [record for record in records if record.status == "running"]
+    if not known:
+        return 0.0 if records and not waiting and not running else None
+    cost = sum(known) / len(known)
+    rests = [cost if (left := trial_seconds_left(r)) is None else left for r in running]
+    return max([(waiting * cost + sum(rests)) / concurrent, *rests])
+
+
+def trial_seconds_left(record: TrialRecord) -> float | None:
+    """Returns the seconds to the trial's last epoch at its pace so far, checks included."""
+    if not record.epochs:
+        return None
+    pace = (record.train_seconds + record.check_seconds) / record.epochs
+    return pace * (record.config.epochs - record.epochs)
+
+
+def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
+    """Returns a line for each thing that happened to a trial between two of its records."""
+    events: list[str] = []
+    if before is None:
+        events.append(f"{after.key} started: {after.origin}, {after.config.epochs} epochs")
+    elif after.sessions > before.sessions > 0:
+        events.append(f"{after.key} resumed: session {after.sessions}, epoch {after.epochs}")
+    known = before.epochs if before else 0
+    history = after.progress.history if after.progress else ()
+    for epoch in history:
+        if epoch.epoch > known:
+            events += _epoch_events(after, epoch)
+    if after.status != "running" and (before is None or before.status == "running"):
+        events.append(_end_event(after))
+    return events
+
+
+def header(
+    records: Sequence[TrialRecord], *, total_trials: int, concurrent: int, elapsed_s: float | None
+) -> Text:
+    """Returns the first lines: how far, how good, how long."""
+    running = sum(record.status == "running" for record in records)
+    states = f" ({_counts_text(records)})" if records else ""
+    parts = [f"{len(records) - running} of {total_trials} trials done{states}"]
+    if elapsed_s is not None:
+        parts.append(f"elapsed {duration(elapsed_s)}")
+    left = estimate_seconds_left(records, total_trials, concurrent)
+    if running and left is not None:
+        parts.append(f"about {duration(left)} left")
+    return Text(", ".join(parts) + "\n" + _best_line(records))
+
+
+def trials_table(records: Sequence[TrialRecord], *, most_finished: int = MOST_FINISHED) -> Table:
+    """Returns the running trials, then the latest finished ones; `train`: accuracy in training."""
+    running = [record for record in records if record.status == "running"]
+    finished = sorted(
+        (record for record in records if record.status != "running"),
+        key=lambda record: record.finished_at or 0.0,
+        reverse=True,
+    )
+    attacks = sorted({f"{c.robust.attack}, n={c.robust.n}" for r in records for _, c in r.checks})
+    caption = (
+        f"robust: early check at the epoch after @ ({'; '.join(attacks)})" if attacks else None
+    )
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), header_style="bold", caption=caption, caption_justify="left"
+    )
+    rows = [_cells(record) for record in [*running, *finished[:most_finished]]]
+    for index, name in enumerate(("trial", "origin", "status", "epoch", "robust", "train")):
+        # On a narrow terminal only the last column gives way.
+        widest = max([len(name), *(len(row[index]) for row in rows)])
+        table.add_column(name, no_wrap=True, min_width=widest)
+    table.add_column("left, or why", overflow="ellipsis", no_wrap=True, ratio=1)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Returns `1:02:03`, or `2:03` under an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _is_old(record: TrialRecord) -> bool:
+    return record.status != "running" or record.epochs > 0
+
+
+def _counts_text(records: Sequence[TrialRecord]) -> str:
+    counts = Counter(record.status for record in records)
+    return ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+
+
+def _spent(record: TrialRecord) -> float:
+    return (record.startup_s or 0.0) + record.train_seconds + record.check_seconds
+
+
+def _epoch_events(record: TrialRecord, epoch: EpochMetrics) -> list[str]:
+    events = [
+        f"{record.key} epoch {epoch.epoch}/{record.config.epochs} loss={epoch.train_loss:.3f} "
+        f"train_robust={epoch.train_robust_accuracy:.3f} lr={epoch.lr:.3g} eps={epoch.eps:.4f}"
+    ]
+    if epoch.check:
+        clean, robust = epoch.check.clean, epoch.check.robust
+        low, high = robust.interval
+        events.append(
+            f"{record.key} rung {epoch.epoch}: robust {robust.value:.3f} [{low:.3f}, {high:.3f}] "
+            f"({robust.attack}, n={robust.n}), clean {clean.value:.3f}"
+        )
+    return events
+
+
+def _end_event(record: TrialRecord) -> str:
+    why = f": {_first_line(record.reason)}" if record.reason else ""
+    return f"{record.key} {record.status}{why} (epoch {record.epochs}/{record.config.epochs})"
+
+
+def _best_line(records: Sequence[TrialRecord]) -> str:
+    ranked = rank_trials(records)
+    if not ranked:
+        return "best so far: no check yet"
+    best = ranked[0]
+    epoch, check = best.checks[-1]
+    low, high = check.robust.interval
+    return (
+        f"best so far: {best.key} ({best.origin}), robust {check.robust.value:.3f} "
+        f"[{low:.3f}, {high:.3f}] at epoch {epoch} ({check.robust.attack}, n={check.robust.n})"
+    )
+
+
+def _cells(record: TrialRecord) -> list[Text]:
+    history = record.progress.history if record.progress else ()
+    checked = ""
+    if record.checks:
+        epoch, check = record.checks[-1]
+        checked = f"{check.robust.value:.3f} @ {epoch}"
+    note = _first_line(record.reason)
+    if record.status == "running":
+        left = trial_seconds_left(record)
+        note = "starting" if left is None else duration(left)
+    # Text, not str: a reason may hold brackets, which rich would read as markup.
+    return [
+        Text(record.key),
+        Text(record.origin),
+        Text(record.status, style=STYLES[record.status]),
+        Text(f"{record.epochs}/{record.config.epochs}"),
+        Text(checked),
+        Text(f"{history[-1].train_robust_accuracy:.3f}" if history else ""),
+        Text(note),
+    ]
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -1,0 +1,84 @@
+"""What a search cost and what it decided, as sentences: the pure part of the report."""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from evaluation.paired import compare_paired
+from evaluation.result import EvaluationResult
+from search.card import accuracy_text, difference_text, why_incomparable
+from search.config import ExperimentConfig
+from search.records import FullRun, TrialRecord
+
+Promoted = tuple[FullRun, EvaluationResult | None]
+"""A full run, and its reference result once there is one."""
+
+
+def headline(promoted: Sequence[Promoted]) -> list[str]:
+    """Returns what was promoted, with clean and robust accuracy and the paired difference."""
+    if not promoted:
+        return ["Nothing was promoted yet."]
+    default = next((result for run, result in promoted if run.trial_number is None), None)
+    lines: list[str] = []
+    for run, result in promoted:
+        lines += _run_lines(run, result, default)
+    return lines
+
+
+def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> list[str]:
+    """Returns trials by status, worker hours of training and of checks, and start-up times."""
+    counts = Counter(record.status for record in records)
+    states = ", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "none begun"
+    train = sum(record.train_seconds for record in records)
+    checks = sum(record.check_seconds for record in records)
+    share = 100 * checks / (train + checks) if train + checks else 0.0
+    return [
+        f"Trials: {len(records)} of {experiment.budget.trials} ({states}).",
+        f"Training: {_hours(train, experiment)}.",
+        f"Early checks: {_hours(checks, experiment)}, {share:.1f} % of training and checks.",
+        _startup_line(records),
+    ]
+
+
+def _run_lines(
+    run: FullRun, result: EvaluationResult | None, default: EvaluationResult | None
+) -> list[str]:
+    name = "Default recipe" if run.trial_number is None else f"{run.key} ({run.origin})"
+    if result is None:
+        why = f": {run.reason}" if run.reason else ""
+        return [f"{name}: {run.status}{why}, {run.config.epochs} epochs, not evaluated yet."]
+    lines = [
+        f"{name}, {run.config.epochs} epochs: robust {accuracy_text(result.robust)}; "
+        f"clean {accuracy_text(result.clean)} ({result.split} split)."
+    ]
+    if run.trial_number is None:
+        return lines
+    if default is None:
+        return [*lines, f"{run.key} against the default: the default has no result yet."]
+    if reason := why_incomparable(result, default):
+        return [*lines, f"{run.key} against the default: not paired, {reason}."]
+    robust = compare_paired(result.is_robust, default.is_robust)
+    clean = compare_paired(result.is_clean_correct, default.is_clean_correct)
+    return [
+        *lines,
+        f"{run.key} against the default, robust: {difference_text(robust)}.",
+        f"{run.key} against the default, clean: {difference_text(clean)}.",
+    ]
+
+
+def _hours(seconds: float, experiment: ExperimentConfig) -> str:
+    resources = experiment.resources
+    if resources.gpus_per_worker:
+        held = resources.workers * resources.gpus_per_worker
+        return f"{seconds * held / 3600:.2f} GPU-hours"
+    return f"{seconds * resources.workers * resources.cpus_per_worker / 3600:.2f} CPU-hours"
+
+
+def _startup_line(records: Sequence[TrialRecord]) -> str:
+    startups = [record.startup_s for record in records if record.startup_s is not None]
+    if not startups:
+        return "From a trial's start to its first training step: no trial got there yet."
+    return (
+        "From a trial's start to its first training step: "
+        f"median {statistics.median(startups):.1f} s, longest {max(startups):.1f} s."
+    )

@@ -1,0 +1,80 @@
+import pytest
+from records_factory import full_run, result
+from scipy.stats import binomtest
+
+from evaluation.result import EvaluationResult
+from search.card import accuracy_text, model_card, why_incomparable
+from trainers.metrics import Accuracy, wilson_interval
+
+BEST = (full_run("t00003"), result(clean=150, robust=96))
+DEFAULT = (full_run("default"), result(clean=140, robust=80, first=4))
+
+
+def test_the_card_states_accuracies_with_attack_n_and_interval() -> None:
+    low, high = wilson_interval(96, 240)
+
+    card = model_card(*BEST, default=DEFAULT)
+
+    assert f"40.0 % [{100 * low:.1f} %, {100 * high:.1f} %], autoattack-standard, n=240" in card
+    assert "pyautoattack 0.2.0" in card
+    assert "linf, eps = 4/255" in card
+    assert "apgd-ce: 50, then apgd-t: 3" in card
+
+
+def test_the_card_states_the_paired_difference_to_the_default() -> None:
+    # Robust are images 0..95 here and 4..83 in the default: 16 against 0.
+    p_value = binomtest(0, 16).pvalue  # exact McNemar
+
+    card = model_card(*BEST, default=DEFAULT)
+
+    assert "+6.7 points" in card
+    assert "16 right only here, 0 only in the default" in card
+    assert f"p={p_value:.2g}; resolved at 95 %" in card
+
+
+def test_a_small_or_negative_difference_is_stated_and_not_resolved() -> None:
+    worse = result(clean=150, robust=79)
+
+    card = model_card(BEST[0], worse, default=(DEFAULT[0], result(clean=150, robust=80)))
+
+    assert "-0.4 points" in card
+    assert "not resolved: the interval includes 0" in card
+
+
+@pytest.mark.parametrize("value", ["0123456789ab", "abc1234", "da1ada1ada1a", "0de10de10de1"])
+def test_the_lineage_names_every_hash(value: str) -> None:
+    assert value in model_card(*BEST, default=DEFAULT)
+
+
+def test_the_lineage_leads_back_to_the_trial_and_its_seeds() -> None:
+    card = model_card(*BEST, default=DEFAULT)
+
+    assert "| trial | 3 (t00003) |" in card
+    assert "training 7, data 5, evaluation 0" in card
+    assert BEST[0].config_hash in card
+    assert "epochs: 30" in card
+
+
+def test_the_default_and_a_missing_default_say_why_there_is_no_difference() -> None:
+    assert "this is the default recipe" in model_card(*DEFAULT, default=None)
+    assert "the default recipe has no result yet" in model_card(*BEST, default=None)
+
+
+@pytest.mark.parametrize("field", ["data_hash", "attack", "seed"])
+def test_results_of_different_images_or_attacks_are_not_paired(field: str) -> None:
+    other: EvaluationResult = DEFAULT[1].model_copy(update={field: 17})
+
+    assert why_incomparable(BEST[1], other).startswith(f"{field} differs")
+    assert "points" not in model_card(*BEST, default=(DEFAULT[0], other))
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    run = BEST[0].model_copy(update={"hardware": "a | b"})
+
+    assert "a \\| b" in model_card(run, BEST[1], default=None)
+
+
+def test_percent_is_set_apart() -> None:
+    text = accuracy_text(Accuracy(attack="clean", n=4, correct=2))
+
+    assert text.startswith("50.0 % [")

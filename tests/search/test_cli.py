@@ -1,0 +1,138 @@
+"""The command line, where no Ray is needed: help, mistakes, status, report."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from records_factory import record, search_folder, search_records
+from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
+from search.records import write_record
+
+DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
+COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report"]
+
+
+@pytest.fixture(autouse=True)
+def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_one_screen_and_has_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert len(text.splitlines()) <= 24
+    assert f"example: rampart {command} " in text
+
+
+def test_no_flag_has_grown() -> None:
+    """A new knob belongs in the experiment, where it is recorded, not on the command line."""
+    parser = _parser()
+    (action,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # pyright: ignore[reportPrivateUsage]
+    flags = {
+        f"{name} {option}"
+        for name, sub in action.choices.items()
+        for a in sub._actions  # pyright: ignore[reportPrivateUsage]
+        for option in a.option_strings
+        if option not in ("-h", "--help")
+    }
+
+    assert flags == {
+        "search --address",
+        "resume --address",
+        "promote --address",
+        "promote --top",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["search", "nowhere.yaml"], "cannot read the experiment nowhere.yaml"),
+        (["search", DEMO, "base.threat.eps=4"], "did you mean '4/255'"),
+        (["search", DEMO, "base.optim.lrr=1"], "did you mean 'base.optim.lr'"),
+        (["search", DEMO, "budget.trials=many"], "budget.trials: Input should be a valid integer"),
+        (["search", DEMO, "base.model={family: timm, name: resnet81, drop_path: 0, "
+          "normalize: none}", "space={attack.steps: {int: [1, 2]}}", "warm_start=[]"],
+         "resnet18"),
+        (["search", DEMO, "base.model.family=vit"], "'convnext', 'timm'"),
+        (["search", DEMO, "runs_dir=file/runs"], "runs_dir 'file/runs' cannot be written"),
+        (["search", DEMO, "base"], "an override must read dotted.path=value"),
+        (["resume", "ghost"], "no search 'ghost'"),
+        (["promote", "ghost"], "no search 'ghost'"),
+        (["status", "ghost"], "no search 'ghost'"),
+        (["report", "ghost"], "no search 'ghost'"),
+        (["evaluate", "ghost"], "no checkpoint at ghost"),
+    ],
+)
+def test_a_mistake_exits_with_2_and_one_message_and_leaves_nothing(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    code = main(arguments)
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert words in error
+    assert "Traceback" not in error
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+def test_a_name_that_exists_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+
+    assert main(["search", DEMO]) == 2
+
+    assert "`rampart resume demo` goes on with it" in capsys.readouterr().err
+    assert list((tmp_path / "runs" / "demo").iterdir()) == []
+
+
+def test_status_reads_a_search_from_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = search_folder(tmp_path / "runs")
+    for trial in search_records():
+        write_record(folder.record(trial.key), trial)
+
+    assert main(["status", "photos"]) == 0
+
+    text = capsys.readouterr().out
+    assert "11 of 12 trials done" in text
+    assert "`rampart resume photos` goes on" in text
+
+
+def test_report_writes_tables_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = search_folder(tmp_path / "runs")
+    write_record(folder.record("t00000"), record(0))
+
+    assert main(["report", "photos"]) == 0
+
+    assert "report/index.html" in capsys.readouterr().out.replace("\n", "")
+    assert folder.table("csv").exists()
+    assert folder.table("parquet").exists()
+
+
+def test_an_unknown_search_lists_those_that_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search_folder(tmp_path / "runs")
+
+    assert main(["status", "photo"]) == 2
+
+    assert "there are: photos" in capsys.readouterr().err
+
+
+def test_the_resolved_config_of_a_search_is_complete(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path / "runs")
+
+    tree = yaml.safe_load(folder.config.read_text())
+
+    assert tree["base"]["threat"]["eps"] == 4 / 255

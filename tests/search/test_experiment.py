@@ -1,0 +1,102 @@
+"""What the experiment file refuses, and with which words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search.config import ExperimentConfig
+from search.errors import UserError
+from search.load import dump_experiment, load_experiment
+
+DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
+
+
+def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:
+    experiment = load_experiment(DEMO, {"budget.trials": 4})
+    (tmp_path / "x.yaml").write_text(dump_experiment(experiment))
+
+    assert load_experiment(tmp_path / "x.yaml", {}) == experiment
+    assert experiment.budget.trials == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"base.threat.eps": 4}, r"base\.threat: linf eps=4 exceeds .* did you mean '4/255'"),
+        ({"base.threat.eps": "4/x"}, "a fraction such as '4/255', got '4/x'"),
+        ({"base.optim.lrr": 1}, r"no field 'base\.optim\.lrr'; did you mean 'base\.optim\.lr'"),
+        ({"base.optim.lr": "fast"}, r"base\.optim\.lr: .* \(got 'fast'\)"),
+        ({"base.model.family": "vit"}, r"base\.model: .*'vit'.*'convnext', 'timm'"),
+        ({"base.model.widths": [24]}, "must name the same number of stages"),
+        ({"base.batch_size": 4096}, r"must not exceed data\.train_images"),
+        ({"name": "a/b"}, "name: "),
+        ({"ladder.rungs": [6, 3]}, "must rise and stay below"),
+        ({"ladder.rungs": [12]}, "must rise and stay below"),
+        ({"early_check.images": 481}, r"must not exceed base\.data\.select_images \(480\)"),
+        ({"reference.images": 999}, r"must not exceed base\.data\.test_images \(240\)"),
+        ({"resources.workers": 3}, r"must be a multiple of resources\.workers \(3\)"),
+        ({"warm_start": ["madry"]}, "no recipe 'madry'"),
+        ({"promotion.overrides": {"epoch": 3}}, "did you mean 'epochs'"),
+    ],
+)
+def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_experiment(DEMO, overrides)
+
+
+@pytest.mark.parametrize(
+    ("axis", "words"),
+    [
+        ({"attack.steps": {"int": [0, 3]}}, r"space\.attack\.steps: the value 0 is invalid"),
+        ({"eps_schedule.ramp": {"uniform": [0.1, 1.5]}}, "the value 1.5 is invalid"),
+        ({"model.stem": {"choice": ["patch", "foo"]}}, "the value 'foo' is invalid"),
+        ({"model.stm": {"choice": ["patch"]}}, "did you mean 'model.stem'"),
+        ({"attack.steps": {"range": [1, 3]}}, r"space\.attack\.steps: an axis is one of"),
+        (
+            {"optim.weight_decay": {"log_uniform": [0.01, 0.2]}},
+            r"recipe 'light' has optim\.weight_decay = 0\.5, .* widen the axis",
+        ),
+        (
+            {"batch_size": {"choice": [64, 63]}, "augment.mixup": {"choice": [0.0, 0.8]}},
+            "the combination .* must be even",
+        ),
+    ],
+)
+def test_a_space_that_could_sample_an_invalid_trial_is_refused(axis: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_experiment(DEMO, {"space": axis})
+
+
+def test_an_unknown_key_in_the_file_is_refused(tmp_path: Path) -> None:
+    tree = yaml.safe_load(DEMO.read_text())
+    tree["base"]["optim"]["learning_rate"] = 1
+    del tree["sampler"]
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(tree))
+
+    with pytest.raises(UserError, match=r"base\.optim\.learning_rate: unknown field") as caught:
+        load_experiment(tmp_path / "x.yaml", {})
+    assert "sampler: required, but missing" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", ""])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+
+    with pytest.raises(UserError, match=r"x\.yaml (must be a mapping|is not YAML)"):
+        load_experiment(tmp_path / "x.yaml", {})
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match="cannot read the experiment nowhere.yaml: No such file"):
+        load_experiment(Path("nowhere.yaml"), {})
+
+
+def test_every_config_field_says_what_it_means_or_is_plain() -> None:
+    """An experiment in the repository states at least its command and its sources."""
+    for path in DEMO.parent.glob("*.yaml"):
+        head = path.read_text().split("name:")[0]
+        assert "Command:" in head, path
+        assert "Sources:" in head, path
+        assert isinstance(load_experiment(path, {}), ExperimentConfig)

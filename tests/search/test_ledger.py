@@ -1,0 +1,240 @@
+"""The books of a search, without Ray: what is asked, filed, decided and told."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.config import ExperimentConfig
+from search.folder import SearchFolder
+from search.ledger import Ledger
+from search.load import load_experiment
+from search.records import TrialRecord, read_records
+from search.study import create_study, open_study
+from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
+
+DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
+N = 100
+
+
+def experiment(**overrides: Any) -> ExperimentConfig:
+    changes = {"base.epochs": 4, "ladder.rungs": [1, 2], "budget.trials": 6, **overrides}
+    return load_experiment(DEMO, changes)
+
+
+class Session:
+    """One opening of the books; a second one on the same folder is a resume."""
+
+    def __init__(self, root: Path, config: ExperimentConfig) -> None:
+        self.folder = SearchFolder(root=root)
+        if not self.folder.study.exists():
+            root.mkdir(exist_ok=True)
+            create_study(self.folder, config)
+        self.study = open_study(self.folder, config)
+        self.ledger = Ledger(self.folder, config, self.study, on_change=lambda _: None)
+
+    def open(self) -> TrialRecord:
+        record = self.ledger.next_trial()
+        assert record is not None
+        self.ledger.start(record.key)
+        return record
+
+    def state(self, record: TrialRecord) -> TrialState:
+        return self.study.get_trials(deepcopy=False)[record.number].state
+
+
+def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
+    """A history with a check in each epoch; `robust` counts of 100 images, -1 for no check."""
+    history = [
+        EpochMetrics(
+            epoch=epoch,
+            train_loss=1.0,
+            train_robust_accuracy=0.5,
+            lr=0.1,
+            eps=0.01,
+            seconds=1.0,
+            check=None
+            if count < 0
+            else Check(
+                clean=Accuracy(attack="clean", n=N, correct=max(count, 60)),
+                robust=Accuracy(attack="apgd", n=N, correct=count),
+                seconds=0.1,
+            ),
+        )
+        for epoch, count in enumerate(robust, 1)
+    ]
+    return Progress(params_m=1, gmacs=1, first_step_at=first_step_at, history=tuple(history))
+
+
+def test_the_published_recipes_come_first_and_are_complete(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+
+    records = [session.open() for _ in range(4)]
+
+    origins = [record.origin for record in records]
+    assert origins == ["recipe:canonical", "recipe:light", "recipe:revisiting", "tpe"]
+    assert records[1].config.optim.weight_decay == 0.5
+    assert records[1].config.augment.color_jitter == 0.4  # not an axis of the space
+    assert records[1].config.attack.name == "pgd"
+    assert records[2].config.optim.betas == (0.9, 0.95)
+
+
+def test_a_trial_outside_the_best_half_of_a_rung_is_stopped_and_told_pruned(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    good, bad = session.open(), session.open()
+
+    assert session.ledger.report(good.key, progress(50))
+    assert not session.ledger.report(bad.key, progress(40))
+
+    stopped = session.ledger.records[1]
+    assert stopped.status == "stopped"
+    assert "robust accuracy 0.400 is not among the best 1/2 of 2" in stopped.reason
+    assert session.state(bad) == TrialState.PRUNED
+    assert session.study.trials[bad.number].value == pytest.approx(0.4)
+    assert session.state(good) == TrialState.RUNNING
+
+
+def test_a_completed_trial_is_told_its_last_check_and_the_last_epoch_never_stops_it(
+    tmp_path: Path,
+) -> None:
+    session = Session(tmp_path / "s", experiment())
+    first, second = session.open(), session.open()
+    session.ledger.report(first.key, progress(50, 60, -1, 70))
+    session.ledger.finish(first.key)
+
+    assert session.ledger.report(second.key, progress(55, 65, -1, 30))
+    session.ledger.finish(second.key)
+
+    assert session.study.trials[first.number].value == pytest.approx(0.7)
+    assert session.study.trials[second.number].value == pytest.approx(0.3)
+    assert session.study.trials[first.number].intermediate_values == {1: 0.5, 2: 0.6, 4: 0.7}
+
+
+def test_a_failure_is_a_row_with_its_reason_and_the_sampler_is_told(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+
+    session.ledger.fail(record.key, "FloatingPointError: loss is nan", "Traceback ...")
+
+    (row,) = read_records(session.folder.trials)
+    assert (row.status, row.reason) == ("failed", "FloatingPointError: loss is nan")
+    assert session.state(record) == TrialState.FAIL
+    assert session.study.trials[0].user_attrs["reason"] == row.reason
+
+
+def test_a_driver_that_ends_early_without_error_is_a_failure(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+    session.ledger.report(record.key, progress(50))
+
+    session.ledger.finish(record.key)
+
+    assert session.ledger.records[0].reason == "ended after epoch 1 of 4"
+
+
+def test_a_resume_issues_the_unfinished_trials_first_under_their_keys(tmp_path: Path) -> None:
+    config = experiment()
+    before = Session(tmp_path / "s", config)
+    done, running = before.open(), before.open()
+    before.ledger.report(done.key, progress(50, 50, 50, 50))
+    before.ledger.finish(done.key)
+    before.ledger.report(running.key, progress(90))
+
+    after = Session(tmp_path / "s", config)
+    again = after.open()
+
+    assert (again.key, again.params, again.config) == (running.key, running.params, running.config)
+    assert again.progress == progress(90)
+    assert after.open().number == 2
+    assert after.ledger.records[1].sessions == 2
+    assert len(after.study.trials) == 3
+
+
+def test_a_resumed_report_does_not_judge_a_rung_twice(tmp_path: Path) -> None:
+    config = experiment()
+    before = Session(tmp_path / "s", config)
+    first = before.open()
+    before.ledger.report(first.key, progress(50))
+    second = before.open()
+    before.ledger.report(second.key, progress(90))
+
+    after = Session(tmp_path / "s", config)
+    assert after.open().key == first.key
+
+    # At rung 1 the trial went on; the better score that came later must not stop it now.
+    assert after.ledger.report(first.key, progress(50))
+    assert after.ledger.report(first.key, progress(50, 55))
+
+
+def test_a_rung_that_a_kill_hid_is_judged_when_the_history_comes_again(tmp_path: Path) -> None:
+    config = experiment()
+    before = Session(tmp_path / "s", config)
+    good, bad = before.open(), before.open()
+    before.ledger.report(good.key, progress(50))
+    # The worker of `bad` saved epoch 1, but the kill came before its report.
+    after = Session(tmp_path / "s", config)
+    assert [after.open().key, after.open().key] == [good.key, bad.key]
+
+    assert not after.ledger.report(bad.key, progress(40))
+
+
+def test_a_kill_between_the_record_and_the_study_is_repaired(tmp_path: Path) -> None:
+    config = experiment()
+    before = Session(tmp_path / "s", config)
+    record = before.open()
+    before.ledger.report(record.key, progress(50, 50, 50, 70))
+    finished = before.ledger.records[0].model_copy(update={"status": "completed"})
+    before.folder.record(record.key).write_text(finished.model_dump_json())
+
+    after = Session(tmp_path / "s", config)
+
+    assert after.state(record) == TrialState.COMPLETE
+    assert after.study.trials[0].value == pytest.approx(0.7)
+    assert after.open().number == 1
+
+
+def test_the_budget_ends_the_search(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"budget.trials": 2}))
+    for _ in range(2):
+        record = session.open()
+        assert not session.ledger.is_finished
+        session.ledger.fail(record.key, "x", "")
+
+    assert session.ledger.next_trial() is None
+    assert session.ledger.is_finished
+
+
+def test_a_resumed_sampler_does_not_repeat_its_points(tmp_path: Path) -> None:
+    config = experiment(warm_start=[], **{"sampler.name": "random"})
+    first = [Session(tmp_path / "s", config).ledger.next_trial() for _ in range(1)]
+    session = Session(tmp_path / "s", config)
+    session.ledger.next_trial()  # the unfinished one
+    second = session.ledger.next_trial()
+
+    assert first[0] is not None
+    assert second is not None
+    assert first[0].params != second.params
+
+
+def test_start_up_is_measured_once_from_the_first_start(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+    started_at = session.ledger.records[0].started_at
+    assert started_at is not None
+
+    session.ledger.report(record.key, progress(50, first_step_at=started_at + 5.0))
+    session.ledger.start(record.key)
+    session.ledger.report(record.key, progress(50, 50, first_step_at=started_at + 99.0))
+
+    assert session.ledger.records[0].startup_s == pytest.approx(5.0)
+
+
+def test_two_searches_never_share_a_study(tmp_path: Path) -> None:
+    Session(tmp_path / "a", experiment()).open()
+    other = Session(tmp_path / "b", experiment())
+
+    assert len(other.study.trials) == 3
+    assert all(t.state == TrialState.WAITING for t in other.study.trials)
+    assert len(optuna.get_all_study_summaries(f"sqlite:///{other.folder.study}")) == 1

@@ -1,0 +1,119 @@
+import re
+from pathlib import Path
+
+import optuna
+import pytest
+from records_factory import (
+    experiment,
+    full_run,
+    record,
+    result,
+    search_folder,
+    write_promoted,
+    write_search,
+)
+
+from search.records import write_record
+from search.report import read_promoted, write_report
+from search.summary import cost_lines, headline
+from trainers.metrics import wilson_interval
+
+
+def test_a_report_before_any_trial_says_what_is_missing(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+
+    page = write_report(folder).read_text()
+
+    assert "Nothing was promoted yet." in page
+    assert "0 of 12 (none begun)" in page
+    assert page.count("Not drawn:") == 3
+    assert not folder.study.exists()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_search(tmp_path_factory.mktemp("runs"))
+    index = write_report(folder)
+    names = sorted(path.name for path in folder.report.iterdir())
+    assert names == ["curves.png", "examples_t00003.png", "index.html", "scatter.png"]
+    return index.read_text()
+
+
+def test_the_headline_states_accuracy_and_difference(page: str) -> None:
+    low, high = wilson_interval(96, 240)
+
+    assert f"robust 40.0 % [{100 * low:.1f} %, {100 * high:.1f} %], autoattack-standard" in page
+    assert "t00003 against the default, robust: +6.7 points" in page
+
+
+def test_the_page_stands_alone_and_runs_no_script(page: str) -> None:
+    sources = re.findall(r'src="([^"]{0,22})', page)
+
+    assert sources == ["data:image/png;base64,"] * 3
+    assert "<script" not in page
+    assert "http" not in page
+
+
+def test_the_page_lists_failures_and_the_commands_to_go_on(page: str) -> None:
+    assert "non-finite loss, step 3" in page
+    assert "rampart promote photos --top 2" in page
+    assert re.search(r"optuna-dashboard sqlite:////.*/photos/study\.db", page)
+
+
+def test_texts_from_outside_are_escaped(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    evil = record(
+        0, status="failed", epochs=0, reason="<script>alert(1)</script>", origin="<b>&</b>"
+    )
+    write_record(folder.record(evil.key), evil)
+
+    page = write_report(folder).read_text()
+
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_importance_is_drawn_from_the_study(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    study = optuna.create_study(
+        study_name="photos", storage=f"sqlite:///{folder.study}", direction="maximize"
+    )
+    for number in range(6):
+        trial = study.ask()
+        trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("attack.name", ["pgd", "apgd"])
+        made = record(number, status="stopped", epochs=3, top=0.1 * number)
+        write_record(folder.record(made.key), made)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+    write_report(folder)
+
+    assert (folder.report / "importance.png").exists()
+
+
+def test_a_full_run_without_a_result_is_named_as_not_evaluated(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    write_promoted(folder, full_run("default"), None)
+    write_promoted(folder, full_run("t00003"), result(clean=150, robust=96))
+
+    lines = headline(read_promoted(folder))
+
+    assert lines[1:] == [
+        "t00003 against the default: the default has no result yet.",
+        "Default recipe: completed, 30 epochs, not evaluated yet.",
+    ]
+
+
+def test_costs_count_workers_and_the_share_of_checks(tmp_path: Path) -> None:
+    records = [record(0), record(1, status="stopped", epochs=6)]
+
+    lines = cost_lines(records, experiment(tmp_path))
+
+    # 120 s + 60 s of training and 3 + 2 checks of 2 s, by two workers of one thread.
+    assert lines == [
+        "Trials: 2 of 12 (1 completed, 1 stopped).",
+        "Training: 0.10 CPU-hours.",
+        "Early checks: 0.01 CPU-hours, 5.3 % of training and checks.",
+        "From a trial's start to its first training step: median 6.5 s, longest 7.0 s.",
+    ]

@@ -1,0 +1,147 @@
+"""The loop: exact resumption, one loss, and refusals. The shared batch is in test_ranks.py."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from trial_factory import CHECK, random_images, tiny_trial
+
+from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from trainers.config import TrialConfig
+from trainers.data.images import ImageSet
+from trainers.loop import fit
+from trainers.metrics import Check, Progress
+
+EVERYTHING = {
+    "crop_scale": 0.5,
+    "flip": 0.5,
+    "color_jitter": 0.4,
+    "randaugment": 9.0,
+    "erasing": 0.25,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+}
+
+
+def say_check(_: nn.Module) -> Check:
+    return CHECK
+
+
+def start(
+    config: TrialConfig,
+    *,
+    images: ImageSet | None = None,
+    rungs: tuple[int, ...] = (),
+    evaluate: Callable[[nn.Module], Check] = say_check,
+    rank: int = 0,
+    world_size: int = 1,
+    resume: TrainState | None = None,
+) -> Any:
+    return fit(
+        config,
+        images=random_images(24) if images is None else images,
+        rungs=rungs,
+        evaluate=evaluate,
+        rank=rank,
+        world_size=world_size,
+        device=torch.device("cpu"),
+        resume=resume,
+    )
+
+
+def without_times(progress: Progress) -> Progress:
+    history = tuple(epoch.model_copy(update={"seconds": 0.0}) for epoch in progress.history)
+    return progress.model_copy(update={"first_step_at": 0.0, "history": history})
+
+
+@pytest.mark.parametrize("attack", ["pgd", "apgd"])
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(attack: str, tmp_path: Path) -> None:
+    config = tiny_trial(
+        augment=EVERYTHING,
+        model={"drop_path": 0.3},
+        attack={"name": attack},
+        ema_horizon=0.5,
+    )
+    *_, whole = start(config)
+
+    save_checkpoint(tmp_path, next(start(config)))
+    torch.rand(7)  # whatever happens in between must not matter
+    *_, resumed = start(config, resume=load_checkpoint(tmp_path, config))
+
+    torch.testing.assert_close(resumed.model, whole.model, rtol=0, atol=0)
+    torch.testing.assert_close(resumed.ema, whole.ema, rtol=0, atol=0)
+    torch.testing.assert_close(resumed.optimizer, whole.optimizer, rtol=0, atol=0)
+    assert without_times(resumed.progress) == without_times(whole.progress)
+
+
+def test_training_lowers_the_loss_on_what_it_sees() -> None:
+    config = tiny_trial(epochs=15, optim={"lr": 5e-3}, threat={"eps": "1/255"}, label_smoothing=0.0)
+
+    *_, last = start(config)
+
+    losses = [epoch.train_loss for epoch in last.progress.history]
+    assert losses[0] > math.log(12) - 0.5
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_progress_has_one_entry_per_epoch_and_checks_at_rungs_and_the_end() -> None:
+    states = list(start(tiny_trial(), rungs=(1,)))
+
+    history = states[-1].progress.history
+    assert [state.epoch for state in states] == [1, 2, 3]
+    assert [epoch.epoch for epoch in history] == [1, 2, 3]
+    assert [epoch.check for epoch in history] == [CHECK, None, CHECK]
+    assert history[-1].eps == pytest.approx(4 / 255)
+
+
+def test_evaluate_sees_the_average_in_eval_mode_where_the_ema_is_on() -> None:
+    seen: list[nn.Module] = []
+
+    def evaluate(model: nn.Module) -> Check:
+        assert not any(module.training for module in model.modules())
+        seen.append(model)
+        return CHECK
+
+    *_, last = start(tiny_trial(ema_horizon=0.5), evaluate=evaluate)
+
+    averaged = {f"averaged.{name}": value for name, value in seen[0].state_dict().items()}
+    assert averaged.items() <= last.ema.items()
+    assert not torch.equal(
+        seen[0].state_dict()["network.head.weight"], last.model["network.head.weight"]
+    )
+
+
+def test_the_learning_rate_follows_the_schedule_per_step() -> None:
+    *_, last = start(tiny_trial(optim={"warmup": 0.0, "final_lr": 0.0}))
+
+    done = 8 / 9  # the last of nine steps
+    expected = 1e-3 * (1 + math.cos(math.pi * done)) / 2
+    assert last.progress.history[-1].lr == pytest.approx(expected)
+
+
+def test_a_non_finite_loss_names_its_epoch_and_step() -> None:
+    config = tiny_trial(optim={"name": "sgd", "lr": 1e30, "clip_norm": 0.0, "warmup": 0.0})
+
+    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at epoch=1, step=[12]"):
+        list(start(config))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"batch_size \(8\) must be divisible by the 3 workers"):
+        start(tiny_trial(), world_size=3)
+
+
+def test_an_odd_share_is_refused_with_mixup() -> None:
+    config = tiny_trial(augment={"mixup": 0.8}, batch_size=6)
+
+    with pytest.raises(ValueError, match="workers gets 3 images of a batch"):
+        start(config, world_size=2)
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 images do not fill a batch of 8"):
+        start(tiny_trial(), images=random_images(4))

@@ -1,0 +1,228 @@
+"""Adversarial training of one trial on one rank: attack, step, average, and yield every epoch.
+
+Whoever iterates reports, saves and stops. Every stream of random numbers begins anew with each
+epoch, from (seed, epoch, rank), so a run that is resumed after an epoch goes on bit by bit.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from trainers.attacks.apgd import apgd
+from trainers.attacks.losses import cross_entropy
+from trainers.attacks.pgd import pgd
+from trainers.augment import augment
+from trainers.checkpoint import TrainState
+from trainers.config import TrialConfig
+from trainers.data.images import ImageSet
+from trainers.losses import soft_targets, training_loss
+from trainers.metrics import Check, EpochMetrics
+from trainers.optim import set_lr
+from trainers.schedules import eps_at, lr_at
+from trainers.session import Session, begin_session, local_batch, state_of
+from trainers.threat import ThreatModel
+
+STEPS_PER_CHECK = 20
+"""On an accelerator the loss is looked at this often, because each look waits for the device."""
+
+
+def fit(
+    config: TrialConfig,
+    *,
+    images: ImageSet,
+    rungs: Collection[int],
+    evaluate: Callable[[nn.Module], Check],
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    resume: TrainState | None,
+) -> Iterator[TrainState]:
+    """Trains from the start or from `resume`, and yields the state after each epoch.
+
+    Args:
+        images: The train split; what does not fill a batch is left out, another part each epoch.
+        rungs: Epochs, counted from 1, after which `evaluate` runs; the last epoch always does.
+        evaluate: Gets the scored weights in eval mode, on rank 0 only: elsewhere `check` is None.
+        world_size: Ranks that share each batch; above 1 the default process group must exist.
+        resume: A state of the same config.
+
+    Raises:
+        ValueError: If the batch cannot be shared among the ranks or the images do not fill it.
+        FloatingPointError: While iterating, if the loss is not finite.
+    """
+    local_batch(config, world_size)
+    if len(images) < config.batch_size:
+        raise ValueError(f"{len(images)} images do not fill a batch of {config.batch_size}")
+    session = begin_session(config, images, rank, world_size, device, resume)
+    return _epochs(session, rungs, evaluate)
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """Losses and hits of one epoch, left on the device."""
+
+    losses: list[Tensor] = field(default_factory=list[Tensor])
+    hits: list[Tensor] = field(default_factory=list[Tensor])
+    """Images of each step that the model got right."""
+    checked: int = 0
+
+    def require_finite(self, epoch: int) -> None:
+        """Raises FloatingPointError with the epoch, from 1, and the step, from 0, if need be."""
+        unseen = self.losses[self.checked :]
+        values = torch.stack(unseen).tolist() if unseen else []
+        for step, loss in enumerate(values, self.checked):
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"loss is {loss} at {epoch=}, {step=}")
+        self.checked = len(self.losses)
+
+
+def _epochs(
+    session: Session, rungs: Collection[int], evaluate: Callable[[nn.Module], Check]
+) -> Iterator[TrainState]:
+    is_first = True
+    while session.epoch < session.config.epochs:
+        metrics, first_step_at = _train_epoch(session)
+        session.epoch += 1
+        if session.rank == 0 and session.epoch in {*rungs, session.config.epochs}:
+            scored = session.model if session.ema is None else session.ema.averaged
+            metrics = metrics.model_copy(update={"check": evaluate(scored.eval())})
+        update: dict[str, object] = {"history": (*session.progress.history, metrics)}
+        if is_first:
+            update["first_step_at"] = first_step_at
+        session.progress = session.progress.model_copy(update=update)
+        is_first = False
+        yield state_of(session)
+
+
+def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
+    """Runs one epoch; returns its metrics without a check, and when its first step ended."""
+    config, epoch, started = session.config, session.epoch + 1, time.perf_counter()
+    augment_stream, attack_stream = _seed_streams(session)
+    session.model.train()
+    tally, first_step_at, lr, eps = _Tally(), 0.0, 0.0, 0.0
+    for step, index in enumerate(_batches(session)):
+        progress = (session.epoch + step / session.steps_per_epoch) / config.epochs
+        lr = lr_at(progress, config.optim, batch_size=config.batch_size)
+        eps = eps_at(progress, config.eps_schedule, eps=config.threat.eps)
+        x, targets = _load(session, index, augment_stream)
+        x_adv = _attack(session, x, targets, eps, attack_stream)
+        set_lr(session.optimizer, lr)
+        _update(session, x_adv, targets, tally)
+        if session.device.type == "cpu" or step % STEPS_PER_CHECK == 0:
+            tally.require_finite(epoch)
+        if step == 0:
+            first_step_at = time.time()
+    tally.require_finite(epoch)
+    loss, accuracy = _means(session, tally)
+    metrics = EpochMetrics(
+        epoch=epoch,
+        train_loss=loss,
+        train_robust_accuracy=accuracy,
+        lr=lr,
+        eps=eps,
+        seconds=time.perf_counter() - started,
+        check=None,
+    )
+    return metrics, first_step_at
+
+
+def _seed_streams(session: Session) -> tuple[torch.Generator, torch.Generator]:
+    """Seeds all that draws numbers in this epoch; returns the streams of augmentation and attack.
+
+    Drop-path and whatever a library draws by itself use the global streams.
+    """
+    words = np.random.SeedSequence(
+        (session.config.seed, session.epoch, session.rank), spawn_key=(1,)
+    ).generate_state(3, np.uint32)
+    of_all, of_augment, of_attack = (int(word) for word in words)
+    torch.manual_seed(of_all)
+    random.seed(of_all)
+    np.random.seed(of_all)
+    attack_stream = torch.Generator(session.device).manual_seed(of_attack)
+    return torch.Generator().manual_seed(of_augment), attack_stream
+
+
+def _batches(session: Session) -> Iterator[Int64[Tensor, " batch"]]:
+    """Yields this rank's share of each batch, in an order that only (seed, epoch) decides."""
+    config = session.config
+    word = np.random.SeedSequence((config.seed, session.epoch), spawn_key=(0,)).generate_state(1)
+    stream = torch.Generator().manual_seed(int(word[0]))
+    order = torch.randperm(len(session.images), generator=stream)
+    local = local_batch(config, session.world_size)
+    for step in range(session.steps_per_epoch):
+        first = step * config.batch_size + session.rank * local
+        yield order[first : first + local]
+
+
+def _load(
+    session: Session, index: Tensor, stream: torch.Generator
+) -> tuple[Float[Tensor, "batch 3 h w"], Float[Tensor, "batch classes"]]:
+    config = session.config
+    targets = soft_targets(
+        session.images.labels[index],
+        num_classes=config.data.num_classes,
+        smoothing=config.label_smoothing,
+    )
+    x = session.images.floats(index).to(session.device)
+    return augment(x, targets.to(session.device), config.augment, generator=stream)
+
+
+def _attack(
+    session: Session, x: Tensor, targets: Tensor, eps: float, stream: torch.Generator
+) -> Float[Tensor, "batch 3 h w"]:
+    """Attacks the bare model on the targets that training fits, so that both see one loss."""
+    if eps == 0:
+        return x
+    attack = session.config.attack
+    threat = ThreatModel(norm=session.config.threat.norm, eps=eps)
+    if attack.name == "pgd":
+        step_size = 1.5 * eps / attack.steps
+        return pgd(
+            session.model,
+            x,
+            targets,
+            threat,
+            steps=attack.steps,
+            step_size=step_size,
+            generator=stream,
+        )
+
+    def loss(logits: Tensor) -> Tensor:
+        return cross_entropy(logits, targets)
+
+    y = targets.argmax(dim=1)
+    found = apgd(session.model, x, y, threat, steps=attack.steps, loss=loss, start=None)
+    return found.best
+
+
+def _update(session: Session, x_adv: Tensor, targets: Tensor, tally: _Tally) -> None:
+    logits = session.trained(x_adv)  # (batch, classes)
+    loss = training_loss(logits, targets)
+    session.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm := session.config.optim.clip_norm:
+        torch.nn.utils.clip_grad_norm_(session.model.parameters(), clip_norm)
+    session.optimizer.step()
+    if session.ema is not None:
+        session.ema.update(session.model)
+    tally.losses.append(loss.detach())
+    tally.hits.append((logits.detach().argmax(dim=1) == targets.argmax(dim=1)).sum())
+
+
+def _means(session: Session, tally: _Tally) -> tuple[float, float]:
+    """Returns loss and accuracy over all ranks."""
+    sums = torch.stack([torch.stack(tally.losses).sum(), torch.stack(tally.hits).sum()])
+    if session.world_size > 1:
+        dist.all_reduce(sums)
+    steps = len(tally.losses)
+    loss_sum, hits = sums.tolist()
+    images = steps * session.config.batch_size
+    return loss_sum / (steps * session.world_size), hits / images

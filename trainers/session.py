@@ -1,0 +1,122 @@
+"""What lives as long as one process trains: model, optimiser, average, and how far they got."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.cost import cost
+from models.ema import Ema
+from models.registry import build_model
+from trainers.checkpoint import TrainState
+from trainers.config import TrialConfig
+from trainers.data.images import ImageSet
+from trainers.metrics import Progress
+from trainers.optim import build_optimizer
+
+
+@dataclass(kw_only=True)
+class Session:
+    """All that lives as long as this process trains."""
+
+    config: TrialConfig
+    images: ImageSet
+    rank: int
+    world_size: int
+    device: torch.device
+    model: nn.Module
+    trained: nn.Module
+    """`model`, wrapped where gradients are shared; attacks see the bare one."""
+    ema: Ema | None
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+    epoch: int
+    """Epochs finished."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.images) // self.config.batch_size
+
+
+def begin_session(
+    config: TrialConfig,
+    images: ImageSet,
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    resume: TrainState | None,
+) -> Session:
+    """Builds everything from the config, and takes back `resume` where there is one."""
+    data = config.data
+    size = cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    torch.manual_seed(config.seed)  # the same weights on every rank
+    model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    model = model.to(device)
+    total_steps = config.epochs * (len(images) // config.batch_size)
+    session = Session(
+        config=config,
+        images=images,
+        rank=rank,
+        world_size=world_size,
+        device=device,
+        model=model,
+        trained=model,
+        ema=_build_ema(model, config.ema_horizon * total_steps),
+        optimizer=build_optimizer(model, config.optim),
+        progress=Progress(
+            params_m=size.params_m, gmacs=size.gmacs, first_step_at=time.time(), history=()
+        ),
+        epoch=0,
+    )
+    if resume is not None:
+        _restore(session, resume)
+    if world_size > 1:
+        session.trained = DistributedDataParallel(model)
+    return session
+
+
+def state_of(session: Session) -> TrainState:
+    """Returns the state after the latest epoch, with the live tensors."""
+    return TrainState(
+        config=session.config,
+        epoch=session.epoch,
+        progress=session.progress,
+        model=session.model.state_dict(),
+        ema=None if session.ema is None else session.ema.state_dict(),
+        optimizer=session.optimizer.state_dict(),
+    )
+
+
+def _build_ema(model: nn.Module, horizon_steps: float) -> Ema | None:
+    if not horizon_steps:
+        return None
+    return Ema(model, decay=max(0.0, 1 - 1 / horizon_steps))
+
+
+def _restore(session: Session, state: TrainState) -> None:
+    session.model.load_state_dict(state.model)
+    session.optimizer.load_state_dict(dict(state.optimizer))
+    if session.ema is not None and state.ema is not None:
+        session.ema.load_state_dict(state.ema)
+    session.progress, session.epoch = state.progress, state.epoch
+
+
+def local_batch(config: TrialConfig, world_size: int) -> int:
+    """Returns the images of each batch that one rank sees.
+
+    Raises:
+        ValueError: If the batch cannot be shared evenly, or MixUp or CutMix would see an odd share.
+    """
+    local, rest = divmod(config.batch_size, world_size)
+    if rest:
+        raise ValueError(
+            f"batch_size ({config.batch_size}) must be divisible by the {world_size} workers"
+        )
+    if local % 2 and (config.augment.mixup or config.augment.cutmix):
+        raise ValueError(
+            f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
+            "augment.cutmix need an even number"
+        )
+    return local
