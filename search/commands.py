@@ -24,7 +24,7 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     """Creates the folder of a new search and runs it to the end."""
     check_models(experiment)
     folder = create_folder(experiment)
-    console.print(f"search {experiment.name}: {folder.root}")
+    console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
     resume(folder, address=address, console=console)
 
 

@@ -45,6 +45,10 @@ class Ledger:
             for trial in study.get_trials(states=(TrialState.RUNNING,))
         ]
 
+    def __getstate__(self) -> dict[str, object]:
+        """Tune pickles whatever it is given into files that a resume never reads: nothing to keep."""
+        return {}
+
     @property
     def records(self) -> list[TrialRecord]:
         """All trials, by number."""
@@ -71,12 +75,12 @@ class Ledger:
         update = {"sessions": record.sessions + 1, "started_at": time.time()}
         self._write(record.model_copy(update=update))
 
-    def report(self, key: str, progress: Progress) -> bool:
+    def report(self, key: str, progress: Progress, *, node: str) -> bool:
         """Files a report, which carries the whole history; returns whether the trial goes on."""
         before = self._records[key]
-        record = before.model_copy(
-            update={"progress": progress, "startup_s": _startup_seconds(before, progress)}
-        )
+        startup_s = _startup_seconds(before, progress)
+        update = {"progress": progress, "startup_s": startup_s, "node": node}
+        record = before.model_copy(update=update)
         stop_reason = ""
         for epoch, check in record.checks:
             if epoch > before.epochs:
@@ -124,6 +128,7 @@ class Ledger:
             reason="",
             error="",
             sessions=0,
+            node="",
             started_at=None,
             startup_s=None,
             finished_at=None,

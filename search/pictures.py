@@ -196,7 +196,8 @@ def _draw_front(axes: Axes, points: Sequence[tuple[Accuracy, Accuracy]]) -> None
     xs, ys = [x for x, _ in front], [y for _, y in front]
     if len(front) > 1:
         # From right to left: what a point dominates ends at its own height, up to its neighbour.
-        axes.step(xs, ys, where="post", color=BLUE, linewidth=1.2, alpha=0.6, label="Pareto front")
+        label = "Pareto front of the completed trials"
+        axes.step(xs, ys, where="post", color=BLUE, linewidth=1.6, label=label)
 
 
 def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool) -> None:
@@ -235,7 +236,8 @@ def _style_accuracy(axes: Axes, *, x: str, y: str) -> None:
     for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
         axis.set_label_text(label)
         if label:
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+            # PercentFormatter would write 2.5 % as 2 %, or every tick with a decimal.
+            axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     axes.grid(color="#EEEEEE", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

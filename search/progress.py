@@ -170,7 +170,7 @@ def trials_table(records: Sequence[TrialRecord], *, most_finished: int = MOST_FI
         # On a narrow terminal only the last column gives way.
         widest = max([len(name), *(len(row[index]) for row in rows)])
         table.add_column(name, no_wrap=True, min_width=widest)
-    table.add_column("left, or why", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("left, or why", overflow="ellipsis", no_wrap=True, ratio=1, min_width=12)
     for row in rows:
         table.add_row(*row)
     return table

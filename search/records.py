@@ -33,6 +33,8 @@ class TrialRecord(Config):
     """Traceback of a failed trial; empty otherwise."""
     sessions: int
     """How often the trial was started; more than 1 after a resume."""
+    node: str
+    """Ray's id of the node its first worker ran on last; empty before the first report."""
     started_at: float | None
     """Unix time of the latest start."""
     startup_s: float | None

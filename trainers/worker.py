@@ -27,6 +27,9 @@ from trainers.metrics import Check
 PROGRESS = "progress"
 """Key of a report: a `Progress` as JSON text, with the whole history."""
 
+NODE = "node"
+"""Key of a report: Ray's id of the node that rank 0 runs on."""
+
 
 class WorkerPayload(Config):
     """What the driver sends to each worker, as JSON text."""
@@ -52,11 +55,12 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
     rank, world_size = context.get_world_rank(), context.get_world_size()
     if world_size > 1:
         _join_group(rank, world_size, backend="nccl" if payload.device == "cuda" else "gloo")
+    node = ray.get_runtime_context().get_node_id()
     folder = Path(payload.checkpoint)
     resume = load_checkpoint(folder, payload.trial) if has_checkpoint(folder) else None
     if resume is not None:
         # A kill may have come between the checkpoint and the news of it: tell it again.
-        ray.train.report({PROGRESS: resume.progress.model_dump_json()})
+        ray.train.report({PROGRESS: resume.progress.model_dump_json(), NODE: node})
     for state in fit(
         payload.trial,
         images=load_split(payload.trial.data, "train"),
@@ -69,7 +73,7 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
     ):
         if rank == 0:
             save_checkpoint(folder, state)
-        ray.train.report({PROGRESS: state.progress.model_dump_json()})
+        ray.train.report({PROGRESS: state.progress.model_dump_json(), NODE: node})
     if world_size > 1:
         dist.destroy_process_group()
 

@@ -103,7 +103,8 @@ class LedgerScheduler(FIFOScheduler):
             failure = Failure.model_validate_json(result[FAILURE])
             self._ledger.fail(key, failure.reason, failure.error)
             return TrialScheduler.STOP
-        goes_on = self._ledger.report(key, Progress.model_validate_json(result["progress"]))
+        progress = Progress.model_validate_json(result["progress"])
+        goes_on = self._ledger.report(key, progress, node=result["node"])
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
 

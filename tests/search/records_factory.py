@@ -1,7 +1,4 @@
-"""Synthetic records, runs and results: what a search leaves behind, without running one.
-
-Tests import it by its name: pytest puts the folder of a test file on the path.
-"""
+"""What a search leaves behind, made up. pytest puts this folder on the path of the tests in it."""
 
 import random
 from pathlib import Path
@@ -177,6 +174,7 @@ def record(
         reason=reason,
         error="Traceback" if status == "failed" else "",
         sessions=1,
+        node="node",
         started_at=1000.0,
         startup_s=6.0 + number if epochs else None,
         finished_at=None if status == "running" else 1200.0,

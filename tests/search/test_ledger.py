@@ -85,8 +85,8 @@ def test_a_trial_outside_the_best_half_of_a_rung_is_stopped_and_told_pruned(tmp_
     session = Session(tmp_path / "s", experiment())
     good, bad = session.open(), session.open()
 
-    assert session.ledger.report(good.key, progress(50))
-    assert not session.ledger.report(bad.key, progress(40))
+    assert session.ledger.report(good.key, progress(50), node="n")
+    assert not session.ledger.report(bad.key, progress(40), node="n")
 
     stopped = session.ledger.records[1]
     assert stopped.status == "stopped"
@@ -101,10 +101,10 @@ def test_a_completed_trial_is_told_its_last_check_and_the_last_epoch_never_stops
 ) -> None:
     session = Session(tmp_path / "s", experiment())
     first, second = session.open(), session.open()
-    session.ledger.report(first.key, progress(50, 60, -1, 70))
+    session.ledger.report(first.key, progress(50, 60, -1, 70), node="n")
     session.ledger.finish(first.key)
 
-    assert session.ledger.report(second.key, progress(55, 65, -1, 30))
+    assert session.ledger.report(second.key, progress(55, 65, -1, 30), node="n")
     session.ledger.finish(second.key)
 
     assert session.study.trials[first.number].value == pytest.approx(0.7)
@@ -127,7 +127,7 @@ def test_a_failure_is_a_row_with_its_reason_and_the_sampler_is_told(tmp_path: Pa
 def test_a_driver_that_ends_early_without_error_is_a_failure(tmp_path: Path) -> None:
     session = Session(tmp_path / "s", experiment())
     record = session.open()
-    session.ledger.report(record.key, progress(50))
+    session.ledger.report(record.key, progress(50), node="n")
 
     session.ledger.finish(record.key)
 
@@ -138,9 +138,9 @@ def test_a_resume_issues_the_unfinished_trials_first_under_their_keys(tmp_path: 
     config = experiment()
     before = Session(tmp_path / "s", config)
     done, running = before.open(), before.open()
-    before.ledger.report(done.key, progress(50, 50, 50, 50))
+    before.ledger.report(done.key, progress(50, 50, 50, 50), node="n")
     before.ledger.finish(done.key)
-    before.ledger.report(running.key, progress(90))
+    before.ledger.report(running.key, progress(90), node="n")
 
     after = Session(tmp_path / "s", config)
     again = after.open()
@@ -156,35 +156,35 @@ def test_a_resumed_report_does_not_judge_a_rung_twice(tmp_path: Path) -> None:
     config = experiment()
     before = Session(tmp_path / "s", config)
     first = before.open()
-    before.ledger.report(first.key, progress(50))
+    before.ledger.report(first.key, progress(50), node="n")
     second = before.open()
-    before.ledger.report(second.key, progress(90))
+    before.ledger.report(second.key, progress(90), node="n")
 
     after = Session(tmp_path / "s", config)
     assert after.open().key == first.key
 
     # At rung 1 the trial went on; the better score that came later must not stop it now.
-    assert after.ledger.report(first.key, progress(50))
-    assert after.ledger.report(first.key, progress(50, 55))
+    assert after.ledger.report(first.key, progress(50), node="n")
+    assert after.ledger.report(first.key, progress(50, 55), node="n")
 
 
 def test_a_rung_that_a_kill_hid_is_judged_when_the_history_comes_again(tmp_path: Path) -> None:
     config = experiment()
     before = Session(tmp_path / "s", config)
     good, bad = before.open(), before.open()
-    before.ledger.report(good.key, progress(50))
+    before.ledger.report(good.key, progress(50), node="n")
     # The worker of `bad` saved epoch 1, but the kill came before its report.
     after = Session(tmp_path / "s", config)
     assert [after.open().key, after.open().key] == [good.key, bad.key]
 
-    assert not after.ledger.report(bad.key, progress(40))
+    assert not after.ledger.report(bad.key, progress(40), node="n")
 
 
 def test_a_kill_between_the_record_and_the_study_is_repaired(tmp_path: Path) -> None:
     config = experiment()
     before = Session(tmp_path / "s", config)
     record = before.open()
-    before.ledger.report(record.key, progress(50, 50, 50, 70))
+    before.ledger.report(record.key, progress(50, 50, 50, 70), node="n")
     finished = before.ledger.records[0].model_copy(update={"status": "completed"})
     before.folder.record(record.key).write_text(finished.model_dump_json())
 
@@ -224,9 +224,9 @@ def test_start_up_is_measured_once_from_the_first_start(tmp_path: Path) -> None:
     started_at = session.ledger.records[0].started_at
     assert started_at is not None
 
-    session.ledger.report(record.key, progress(50, first_step_at=started_at + 5.0))
+    session.ledger.report(record.key, progress(50, first_step_at=started_at + 5.0), node="n")
     session.ledger.start(record.key)
-    session.ledger.report(record.key, progress(50, 50, first_step_at=started_at + 99.0))
+    session.ledger.report(record.key, progress(50, 50, first_step_at=started_at + 99.0), node="n")
 
     assert session.ledger.records[0].startup_s == pytest.approx(5.0)
 

@@ -7,11 +7,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from records_factory import full_run, record, result, search_records, write_examples
 
 from search.importance import Importance, axis_importance
+from search.labels import spread
 from search.pictures import (
     count_examples,
     curves_figure,
@@ -78,9 +79,26 @@ def test_names_in_the_scatter_do_not_cover_one_another() -> None:
     figure = scatter_figure(crowd, [])
 
     notes = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
-    boxes = [note.get_window_extent() for note in notes]
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(note) for note in notes]
     assert len(boxes) == 5
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_names_at_ends_keep_their_distance_and_stay_around_their_points() -> None:
+    places = spread([0.0, 1.0, 2.0, 50.0], pitch=10)
+
+    assert places == pytest.approx([-9.0, 1.0, 11.0, 50.0])  # the three share the mean of theirs
+
+
+def test_ticks_are_not_rounded_to_a_wrong_percentage() -> None:
+    axes = scatter_figure([record(n) for n in range(5)], []).axes[0]
+
+    axes.set_ylim(0.29, 0.49)
+    axes.set_yticks([0.325, 0.35])
+
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["32.5%", "35%"]
 
 
 def test_every_begun_trial_has_a_curve_and_every_stopped_one_ends_with_an_x() -> None:

@@ -135,7 +135,6 @@ def test_status_shows_every_trial_and_says_when_nothing_runs(tmp_path: Path) -> 
     text = written(out)
     assert all(trial.key in text for trial in finished)
     assert "No trial is running." in text
-    assert "left," in text
     assert "about" not in text
 
 

@@ -32,7 +32,8 @@ def test_a_trial_without_a_check_has_no_accuracy() -> None:
     row = trials_frame([record(0, status="failed", epochs=0, reason="non-finite")]).iloc[0]
 
     assert row["reason"] == "non-finite"
-    assert row[["robust_accuracy", "robust_n", "robust_attack", "startup_s"]].isna().all()
+    for name in ("robust_accuracy", "robust_n", "robust_attack", "startup_s"):
+        assert row[name] is pd.NA
 
 
 def test_lists_and_mixed_values_become_json_text_and_numbers_one_type() -> None:
@@ -59,7 +60,7 @@ def test_parquet_and_csv_give_the_table_back_and_leave_nothing_else(tmp_path: Pa
     frame = trials_frame(records)
     pd.testing.assert_frame_equal(pd.read_parquet(folder.table("parquet")), frame)
     csv = pd.read_csv(folder.table("csv"))
-    assert csv["robust_accuracy"].sum() == pytest.approx(frame["robust_accuracy"].sum())
+    assert csv["robust_n"].dropna().tolist() == frame["robust_n"].dropna().tolist()
     assert sorted(path.name for path in folder.root.iterdir()) == [
         "config.yaml",
         "trials.csv",

@@ -99,7 +99,9 @@ def input_sign(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
 
 def highest_loss(model: nn.Module, candidates: list[Tensor], targets: Tensor) -> Tensor:
     with torch.no_grad():
-        losses = torch.stack([F.cross_entropy(model(c), targets, reduction="none") for c in candidates])
+        losses = torch.stack(
+            [F.cross_entropy(model(c), targets, reduction="none") for c in candidates]
+        )
     winner = losses.argmax(dim=0)
     return torch.stack([candidates[int(w)][i] for i, w in enumerate(winner)])
 

@@ -16,10 +16,10 @@ from trainers.augment import (
     color_jitter,
     grayscale,
     mix,
+    randaugment,
     random_erasing,
     random_flip,
     random_resized_crop,
-    randaugment,
 )
 
 HEAVY = {

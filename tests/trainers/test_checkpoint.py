@@ -57,8 +57,8 @@ def test_load_model_gives_the_scored_weights(ema_horizon: float, tmp_path: Path)
 
     config, model = load_model(tmp_path)
 
-    weight = model.state_dict()["network.head.weight"]
-    name, source = "network.head.weight", state.model
+    weight = model.state_dict()["network.head.fc.weight"]
+    name, source = "network.head.fc.weight", state.model
     if state.ema is not None:
         name, source = f"averaged.{name}", state.ema
     assert config == state.config

@@ -108,11 +108,10 @@ def test_evaluate_sees_the_average_in_eval_mode_where_the_ema_is_on() -> None:
 
     *_, last = start(tiny_trial(ema_horizon=0.5), evaluate=evaluate)
 
-    averaged = {f"averaged.{name}": value for name, value in seen[0].state_dict().items()}
-    assert averaged.items() <= last.ema.items()
-    assert not torch.equal(
-        seen[0].state_dict()["network.head.weight"], last.model["network.head.weight"]
-    )
+    (scored,) = seen
+    weight = scored.state_dict()["network.head.fc.weight"]
+    assert torch.equal(weight, last.ema["averaged.network.head.fc.weight"])
+    assert not torch.equal(weight, last.model["network.head.fc.weight"])
 
 
 def test_the_learning_rate_follows_the_schedule_per_step() -> None:

@@ -119,5 +119,6 @@ def test_images_have_the_resolution_of_the_config_in_rgb() -> None:
 
 def test_no_image_is_nearly_flat() -> None:
     for split in SPLITS:
-        spread = load_split(SMALL, split).images.float().flatten(1).std(dim=1, correction=0)
-        assert spread.min() >= LEAST_CONTRAST
+        pixels = load_split(SMALL, split).images.float().flatten(2)
+        contrast = pixels.std(dim=2, correction=0).mean(dim=1)
+        assert contrast.min() >= LEAST_CONTRAST - 1e-3

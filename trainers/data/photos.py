@@ -27,13 +27,13 @@ Photograph = npt.NDArray[np.uint8]  # (height, width, 3)
 SPLITS: tuple[Split, ...] = ("train", "select", "test")
 LONGEST_SIDE = 640
 """Larger photographs are shrunk by an integer, so that each pixel still belongs to one cell."""
-CELL_SIDE = 96
+CELL_SIDE = 64
 """Cells are at least this wide and high, in pixels."""
-CROP_SIDES = (48, 96)
+CROP_SIDES = (32, 64)
 """Least and greatest side of a crop, in pixels."""
-LEAST_CONTRAST = 10.0
-"""A crop whose standard deviation is below this (scale 0 to 255) is drawn again: black sky says
-nothing about its photograph."""
+LEAST_CONTRAST = 8.0
+"""A crop is drawn again if the standard deviation over its pixels (scale 0 to 255, mean of the
+channels) is below this: black sky says nothing about its photograph."""
 MOST_DRAWS = 16
 """After so many flat crops in a row the least flat of them is taken."""
 
@@ -121,10 +121,14 @@ def _draw_image(
 ) -> Photograph:
     best = _draw_crop(photo, cells, resolution=resolution, rng=rng)
     for _ in range(MOST_DRAWS - 1):
-        if best.std() >= LEAST_CONTRAST:
+        if _contrast(best) >= LEAST_CONTRAST:
             break
-        best = max(best, _draw_crop(photo, cells, resolution=resolution, rng=rng), key=np.std)
+        best = max(best, _draw_crop(photo, cells, resolution=resolution, rng=rng), key=_contrast)
     return best
+
+
+def _contrast(image: Photograph) -> float:
+    return float(image.std(axis=(0, 1)).mean())
 
 
 def _draw_crop(

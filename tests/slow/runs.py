@@ -1,0 +1,81 @@
+"""Starts `rampart` as a user does, in a process of its own, on a search of seconds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from search.folder import SearchFolder
+from search.records import TrialRecord, read_records
+
+DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
+TINY = [
+    "base.data.train_images=192",
+    "base.data.select_images=48",
+    "base.data.test_images=24",
+    "base.model.depths=[1,1]",
+    "base.model.widths=[16,32]",
+    "space={model.stem: {choice: [patch, conv]}, attack.steps: {int: [1, 2]}, "
+    "optim.lr: {log_uniform: [0.0003, 0.01]}}",
+    "base.epochs=4",
+    "ladder.rungs=[1, 2]",
+    "early_check.images=48",
+    "early_check.ce_steps=2",
+    "early_check.t_steps=2",
+    "budget.trials=4",
+    "promotion.min_clean_accuracy=0",
+    "promotion.overrides={epochs: 2}",
+    "reference.images=12",
+    "reference.batch_size=6",
+]
+DEADLINE_S = 420
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Starts `rampart ARGUMENTS` in `folder`, its output in `folder/log`."""
+    log = (folder / "log").open("a")
+    return subprocess.Popen(
+        [sys.executable, "-m", "search", *arguments],
+        cwd=folder,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits for a clean end."""
+    try:
+        code = process.wait(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"hangs; its output:\n{(folder / 'log').read_text()}") from None
+    assert code == 0, (folder / "log").read_text()
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    """Runs `rampart ARGUMENTS` to a clean end."""
+    finish(start(arguments, folder), folder)
+
+
+def records(folder: Path, name: str = "demo") -> list[TrialRecord]:
+    """Returns the records of a search under `folder/runs`."""
+    return read_records(search_folder(folder, name).trials)
+
+
+def search_folder(folder: Path, name: str = "demo") -> SearchFolder:
+    """Returns the folder of a search under `folder/runs`."""
+    return SearchFolder(root=folder / "runs" / name)
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits for `condition` while `process` lives."""
+    deadline = time.time() + DEADLINE_S
+    while not condition():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.time() < deadline, (folder / "log").read_text()
+        time.sleep(0.1)

@@ -1,0 +1,184 @@
+"""Whole searches on a local Ray: the main job, deaths, failures, a neighbour, a cluster."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluation.result import EvaluationResult
+from runs import DEMO, TINY, finish, records, run, search_folder, start, wait_until
+from search.records import FullRun, TrialRecord
+from trainers.checkpoint import load_model
+from trainers.config import config_hash
+
+pytestmark = pytest.mark.slow
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A head and a second node with one CPU each: a cluster to join, and a neighbour to bear."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    common = ["--num-cpus=1", "--disable-usage-stats", "--block"]
+    head = [RAY, "start", "--head", f"--port={port}", "--include-dashboard=false", *common]
+    nodes = [_node(head, environment)]
+    time.sleep(8)
+    nodes.append(_node([RAY, "start", f"--address={address}", *common], environment))
+    yield address
+    for node in reversed(nodes):
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait(timeout=60)
+
+
+def _node(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # In the foreground, in a group of its own: `ray stop` would stop every Ray of the host.
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def is_whole(record: TrialRecord) -> bool:
+    """A history without a gap or a repetition, checked at every rung."""
+    history = record.progress.history if record.progress else ()
+    return [epoch.epoch for epoch in history] == list(range(1, record.epochs + 1)) and [
+        epoch for epoch, _ in record.checks
+    ] == [rung for rung in (1, 2, 4) if rung <= record.epochs]
+
+
+def test_the_main_job_runs_end_to_end_beside_another_ray(tmp_path: Path, cluster: str) -> None:
+    run(["search", str(DEMO), *TINY], tmp_path)
+
+    folder = search_folder(tmp_path)
+    table = pd.read_parquet(folder.table("parquet"))
+    assert list(table["key"]) == ["t00000", "t00001", "t00002", "t00003"]
+    assert set(table["status"]) <= {"completed", "stopped"}
+    assert (table["robust_attack"] == "apgd_ce2+apgd_t3x2").all()
+    assert (table["robust_n"] == 48).all()
+    assert all(is_whole(record) for record in records(tmp_path))
+    assert all(record.startup_s for record in records(tmp_path))
+    for key in {path.name for path in folder.promoted.iterdir()}:
+        text = (folder.promoted / key / "record.json").read_text()
+        full = FullRun.model_validate_json(text)
+        result = EvaluationResult.model_validate_json(
+            (folder.promoted / key / "result.json").read_text()
+        )
+        config, _ = load_model(folder.promoted / key / "checkpoint")
+        assert full.status == "completed"
+        assert config == full.config
+        assert result.config_hash == config_hash(config) == full.config_hash
+        assert result.robust.n == 12
+        assert (folder.promoted / key / "model_card.md").exists()
+    assert len(list(folder.promoted.iterdir())) == 2
+    assert (folder.report / "index.html").stat().st_size > 10_000
+
+
+def test_a_search_on_a_cluster_uses_both_nodes(tmp_path: Path, cluster: str) -> None:
+    overrides = [*TINY, "budget.trials=4", "ladder.rungs=[]"]
+    run(["search", str(DEMO), *overrides, "--address", cluster], tmp_path)
+
+    assert len({record.node for record in records(tmp_path)}) == 2
+    assert {record.status for record in records(tmp_path)} == {"completed"}
+
+
+def test_a_killed_search_resumes_where_it_was(tmp_path: Path) -> None:
+    process = start(["search", str(DEMO), *TINY, "base.epochs=8"], tmp_path)
+    running: list[TrialRecord] = []
+
+    def is_in_the_middle() -> bool:
+        running[:] = [r for r in records(tmp_path) if r.status == "running" and r.epochs >= 1]
+        return bool(running) and any(r.status != "running" for r in records(tmp_path))
+
+    wait_until(is_in_the_middle, process, tmp_path)
+    process.kill()
+    process.wait()
+    before = {record.key: record for record in records(tmp_path)}
+    assert any(record.status == "running" for record in before.values())
+
+    run(["resume", "demo"], tmp_path)
+
+    after = {record.key: record for record in records(tmp_path)}
+    assert len(after) == 4
+    assert all(record.status in ("completed", "stopped") for record in after.values())
+    for key, record in before.items():
+        if record.status != "running":
+            assert after[key] == record
+        elif record.epochs:
+            assert after[key].progress.history[: record.epochs] == record.progress.history  # pyright: ignore[reportOptionalMemberAccess]
+            assert after[key].sessions == 2
+    finished_at = [record.finished_at for record in after.values()]
+    assert all(finished_at)
+    assert len(list(search_folder(tmp_path).promoted.glob("*/result.json"))) == 2
+
+
+def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_row(
+    tmp_path: Path,
+) -> None:
+    # A learning rate of 1e30 makes the loss of the sampled trial non-finite at once.
+    overrides = [
+        *TINY,
+        "base.epochs=8",
+        "space={optim.lr: {choice: [0.0005, 0.001, 1.0e+30]}}",
+        "warm_start=[light, revisiting]",
+        "budget.trials=3",
+        "ladder.rungs=[]",
+        "sampler.seed=1",
+    ]
+    process = start(["search", str(DEMO), *overrides], tmp_path)
+    wait_until(
+        lambda: any(1 <= r.epochs <= 4 for r in records(tmp_path)), process, tmp_path
+    )
+    for worker in _train_workers(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    finish(process, tmp_path)
+
+    rows = records(tmp_path)
+    assert [record.status for record in rows[:2]] == ["completed", "completed"]
+    assert all(
+        [e.epoch for e in r.progress.history] == list(range(1, 9))
+        for r in rows[:2]
+        if r.progress
+    )
+    assert rows[2].params == {"optim.lr": 1e30}
+    assert rows[2].status == "failed"
+    assert rows[2].reason.startswith("FloatingPointError: loss is nan")
+
+
+def test_a_trial_of_two_workers_trains(tmp_path: Path) -> None:
+    overrides = [*TINY, "budget.trials=1", "resources.workers=2", "resources.concurrent_trials=1"]
+    run(["search", str(DEMO), *overrides], tmp_path)
+
+    (record,) = records(tmp_path)
+    assert record.status == "completed"
+    assert is_whole(record)
+
+
+def _train_workers(group: int) -> list[int]:
+    """Finds the processes of training workers that belong to the search `group`."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            title = (entry / "cmdline").read_bytes().decode(errors="replace")
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if "RayTrainWorker" in title and os.getsid(int(entry.name)) == os.getsid(group):
+            found.append(int(entry.name))
+        del environment
+    return found
