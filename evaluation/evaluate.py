@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from evaluation.atomic import write_atomically
 from evaluation.autoattack import ATTACKS, reference_autoattack, reference_identity
 from evaluation.config import ReferenceConfig
 from evaluation.examples import write_examples
 from evaluation.progress import ReferenceIdentity, ReferenceProgress, refuse_mismatch
 from evaluation.result import EvaluationResult
+from trainers.atomic import write_atomically
 from trainers.checkpoint import load_model
 from trainers.config import TrialConfig, config_hash
 from trainers.data.images import ImageSet

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluation.atomic import write_atomically
 from evaluation.autoattack import EXAMPLES
 from evaluation.precision import full_precision
 from evaluation.progress import ReferenceProgress
+from trainers.atomic import write_atomically
 from trainers.attacks.mode import attack_mode
 from trainers.data.images import ImageSet
 

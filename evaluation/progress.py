@@ -11,9 +11,9 @@ from jaxtyping import Float
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from evaluation.atomic import write_atomically
 from evaluation.config import ReferenceConfig
 from models.config import Config
+from trainers.atomic import write_atomically
 from trainers.threat import ThreatModel
 
 MISCLASSIFIED = "misclassified"

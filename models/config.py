@@ -1,4 +1,4 @@
-"""What can be built: the fields of a model, checked at birth. Light: imports neither torch nor timm.
+"""What can be built: the fields of a model, checked at birth. Light: no torch.
 
 The number of classes is not here: it belongs to the data, and `build_model` is told it.
 """

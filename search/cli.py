@@ -65,32 +65,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    add = _command(commands_, "search", "run a new search, then promote its best trial",
-                   "rampart search search/configs/demo.yaml name=mine budget.trials=20")
+    add = _command(
+        commands_,
+        "search",
+        "run a new search, then promote its best trial",
+        "rampart search search/configs/demo.yaml name=mine budget.trials=20",
+    )
     add.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
     add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
     add.add_argument("--address", help=_ADDRESS_HELP)
 
-    add = _command(commands_, "resume", "go on with a search that was interrupted",
-                   "rampart resume demo")
+    add = _command(
+        commands_, "resume", "go on with a search that was interrupted", "rampart resume demo"
+    )
     _add_name(add)
     add.add_argument("--address", help=_ADDRESS_HELP)
 
-    add = _command(commands_, "status", "show the trials of a search, running or not",
-                   "rampart status demo")
+    add = _command(
+        commands_, "status", "show the trials of a search, running or not", "rampart status demo"
+    )
     _add_name(add)
 
-    add = _command(commands_, "promote", "train and evaluate the best trials at full scale",
-                   "rampart promote demo --top 3")
+    add = _command(
+        commands_,
+        "promote",
+        "train and evaluate the best trials at full scale",
+        "rampart promote demo --top 3",
+    )
     _add_name(add)
     add.add_argument("--top", type=int, default=1, metavar="K", help="how many (default: 1)")
     add.add_argument("--address", help=_ADDRESS_HELP)
 
-    add = _command(commands_, "evaluate", "run the reference AutoAttack on a checkpoint",
-                   "rampart evaluate runs/demo/promoted/default images=120")
+    add = _command(
+        commands_,
+        "evaluate",
+        "run the reference AutoAttack on a checkpoint",
+        "rampart evaluate runs/demo/promoted/default images=120",
+    )
     add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
-    add.add_argument("overrides", nargs="*", metavar="field=value",
-                     help="images, batch_size, seed")
+    add.add_argument("overrides", nargs="*", metavar="field=value", help="images, batch_size, seed")
 
     add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
     _add_name(add)
@@ -98,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands_: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands_: "argparse._SubParsersAction[argparse.ArgumentParser]",  # pyright: ignore[reportPrivateUsage]
     name: str,
     what: str,
     example: str,

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-
 _TAGS = {"convnext", "timm", "choice", "int", "uniform", "log_uniform"}
 
 
@@ -38,7 +37,7 @@ def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _explain_one(error: dict[str, Any], known: list[str]) -> str:
-    # A union's tag (the model's family, the axis' kind) is part of pydantic's location, not a field.
+    # A union's tag (a model's family, an axis' kind) is in pydantic's location, but is no field.
     location = ".".join(str(part) for part in error["loc"] if part not in _TAGS)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":

@@ -46,7 +46,7 @@ class Ledger:
         ]
 
     def __getstate__(self) -> dict[str, object]:
-        """Tune pickles whatever it is given into files that a resume never reads: nothing to keep."""
+        """Keeps nothing: Tune pickles what it is given into files that no resume reads."""
         return {}
 
     @property

@@ -1,4 +1,4 @@
-"""From a YAML file and dotted overrides to an `ExperimentConfig`, with messages a user can act on."""
+"""From a YAML file and dotted overrides to an `ExperimentConfig`, with clear messages."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,5 +44,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"the experiment {path} is not YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise UserError(f"the experiment {path} must be a mapping of fields, got {type(tree).__name__}")
+        raise UserError(
+            f"the experiment {path} must be a mapping of fields, got {type(tree).__name__}"
+        )
     return tree

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evaluation.result import EvaluationResult
 from search.card import model_card
 from search.cluster.connect import describe_hardware
 from search.cluster.driver import DriverPayload, Failure
@@ -21,7 +20,14 @@ from search.folder import SearchFolder
 from search.full_view import FullRunView
 from search.overrides import with_overrides
 from search.promotion import select_for_promotion
-from search.records import FullRun, TrialRecord, read_records, write_atomically
+from search.records import (
+    FullRun,
+    TrialRecord,
+    read_promoted,
+    read_records,
+    write_full_run,
+)
+from trainers.atomic import write_atomically
 from trainers.config import config_hash
 from trainers.metrics import Progress
 
@@ -44,7 +50,7 @@ def promote_best(
     runs = [_full_run(experiment, record) for record in [*chosen, None]]
     missing = [run for run in runs if not _is_finished(folder, run)]
     for run in missing:
-        write_full_run(folder, run)
+        write_full_run(folder.promoted, run)
     with FullRunView(folder, missing, console) as view:
         run_full(
             [_payload(folder, experiment, run) for run in missing],
@@ -53,37 +59,20 @@ def promote_best(
             on_poll=view.refresh,
         )
     write_cards(folder)
-    failed = [run for run in read_full_runs(folder) if run.status == "failed"]
+    failed = [run for run, _ in read_promoted(folder.promoted) if run.status == "failed"]
     if failed:
         reasons = "; ".join(f"{run.key}: {run.reason}" for run in failed)
         raise UserError(f"full runs failed ({reasons}); `rampart promote` tries them again")
 
 
-def read_full_runs(folder: SearchFolder) -> list[FullRun]:
-    """Returns the full runs of a search, by key."""
-    paths = sorted(folder.promoted.glob("*/record.json"))
-    return [FullRun.model_validate_json(path.read_text()) for path in paths]
-
-
-def write_full_run(folder: SearchFolder, run: FullRun) -> None:
-    """Replaces the record of a full run atomically."""
-    path = folder.promoted / run.key / "record.json"
-    write_atomically(path, run.model_dump_json(indent=1))
-
-
 def write_cards(folder: SearchFolder) -> None:
     """Writes the model card of every full run that has a result."""
-    finished = [
-        (run, EvaluationResult.model_validate_json(path.read_text()))
-        for run in read_full_runs(folder)
-        if (path := folder.promoted / run.key / "result.json").exists()
-    ]
+    finished = [(run, result) for run, result in read_promoted(folder.promoted) if result]
     default = next((pair for pair in finished if pair[0].key == DEFAULT), None)
     for run, result in finished:
         beside = None if run.key == DEFAULT else default
-        write_atomically(
-            folder.promoted / run.key / "model_card.md", model_card(run, result, default=beside)
-        )
+        card = model_card(run, result, default=beside)
+        write_atomically(folder.promoted / run.key / "model_card.md", card)
 
 
 def _full_run(experiment: ExperimentConfig, record: TrialRecord | None) -> FullRun:
@@ -108,12 +97,12 @@ def _full_run(experiment: ExperimentConfig, record: TrialRecord | None) -> FullR
 
 def _is_finished(folder: SearchFolder, run: FullRun) -> bool:
     """Whether this very config was trained and evaluated."""
-    there = {old.key: old for old in read_full_runs(folder)}.get(run.key)
-    return (
-        there is not None
-        and there.status == "completed"
+    return any(
+        there.key == run.key
         and there.config_hash == run.config_hash
-        and (folder.promoted / run.key / "result.json").exists()
+        and there.status == "completed"
+        and result is not None
+        for there, result in read_promoted(folder.promoted)
     )
 
 
@@ -135,7 +124,7 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
 
 
 def _close(folder: SearchFolder, key: str, failure: Failure | None) -> None:
-    run = next(run for run in read_full_runs(folder) if run.key == key)
+    run = next(run for run, _ in read_promoted(folder.promoted) if run.key == key)
     path = folder.promoted / key / "progress.json"
     progress = Progress.model_validate_json(path.read_text()) if path.exists() else None
     update = {
@@ -143,7 +132,7 @@ def _close(folder: SearchFolder, key: str, failure: Failure | None) -> None:
         "status": "failed" if failure else "completed",
         "reason": failure.reason if failure else "",
     }
-    write_full_run(folder, run.model_copy(update=update))
+    write_full_run(folder.promoted, run.model_copy(update=update))
 
 
 def _commit() -> str:

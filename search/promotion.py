@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from search.records import TrialRecord
 from search.errors import UserError
+from search.records import TrialRecord
 
 
 def select_for_promotion(
@@ -29,5 +29,7 @@ def select_for_promotion(
     attacks = {(c.robust.attack, c.robust.n) for _, c in eligible}
     if len(attacks) > 1:
         raise UserError(f"cannot rank robust accuracies of different attacks: {sorted(attacks)}")
-    ranked = sorted(eligible, key=lambda rc: (-rc[1].robust.value, rc[0].train_seconds, rc[0].number))
+    ranked = sorted(
+        eligible, key=lambda rc: (-rc[1].robust.value, rc[0].train_seconds, rc[0].number)
+    )
     return [record for record, _ in ranked[:top_k]]

@@ -1,10 +1,11 @@
 """What is known of a trial: one JSON file per trial, replaced atomically after every report."""
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation.result import EvaluationResult
 from models.config import Config
+from trainers.atomic import write_atomically
 from trainers.config import TrialConfig
 from trainers.metrics import Check, Progress
 
@@ -81,14 +82,6 @@ def read_records(folder: Path) -> list[TrialRecord]:
     return sorted(records, key=lambda record: record.number)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes `text` so that a reader, or a kill, sees the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
 class FullRun(Config):
     """A full-scale run of a promoted trial, or of the untuned default beside it."""
 
@@ -112,3 +105,24 @@ class FullRun(Config):
     status: Status
     reason: str
     progress: Progress | None
+
+
+Promoted = tuple[FullRun, EvaluationResult | None]
+"""A full run, and the reference result once there is one."""
+
+
+def write_full_run(folder: Path, run: FullRun) -> None:
+    """Replaces the record of a full run under `folder` atomically."""
+    write_atomically(folder / run.key / "record.json", run.model_dump_json(indent=1))
+
+
+def read_promoted(folder: Path) -> list[Promoted]:
+    """Returns the full runs under `folder` with their results: trials by key, then the default."""
+    promoted: list[Promoted] = []
+    for path in sorted(folder.glob("*/record.json")):
+        run = FullRun.model_validate_json(path.read_text())
+        outcome = path.with_name("result.json")
+        is_there = outcome.exists()
+        result = EvaluationResult.model_validate_json(outcome.read_text()) if is_there else None
+        promoted.append((run, result))
+    return sorted(promoted, key=lambda pair: (pair[0].trial_number is None, pair[0].key))

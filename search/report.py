@@ -23,9 +23,10 @@ from search.pictures import (
     save_picture,
     scatter_figure,
 )
-from search.records import FullRun, TrialRecord, read_records, write_atomically
-from search.summary import Promoted, cost_lines, headline
+from search.records import FullRun, Promoted, TrialRecord, read_promoted, read_records
+from search.summary import cost_lines, headline
 from search.table import rank_trials
+from trainers.atomic import write_atomically
 from trainers.config import PHOTO_CLASSES
 from trainers.metrics import Accuracy
 
@@ -36,7 +37,7 @@ def write_report(folder: SearchFolder) -> Path:
     """Writes `report/index.html` and its pictures anew, and returns the page's path."""
     experiment = load_experiment(folder.config, {})
     records = read_records(folder.trials)
-    promoted = read_promoted(folder)
+    promoted = read_promoted(folder.promoted)
     page = render_page(
         f"Search {experiment.name}",
         headline=headline(promoted),
@@ -48,19 +49,6 @@ def write_report(folder: SearchFolder) -> Path:
     index = folder.report / "index.html"
     write_atomically(index, page)
     return index
-
-
-def read_promoted(folder: SearchFolder) -> list[Promoted]:
-    """Returns the full runs and their results: the trials by key, then the default."""
-    promoted: list[Promoted] = []
-    for path in sorted(folder.promoted.glob("*/record.json")):
-        run = FullRun.model_validate_json(path.read_text())
-        outcome = path.with_name("result.json")
-        result = (
-            EvaluationResult.model_validate_json(outcome.read_text()) if outcome.exists() else None
-        )
-        promoted.append((run, result))
-    return sorted(promoted, key=lambda pair: (pair[0].trial_number is None, pair[0].key))
 
 
 def _draw_pictures(

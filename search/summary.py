@@ -8,10 +8,7 @@ from evaluation.paired import compare_paired
 from evaluation.result import EvaluationResult
 from search.card import accuracy_text, difference_text, why_incomparable
 from search.config import ExperimentConfig
-from search.records import FullRun, TrialRecord
-
-Promoted = tuple[FullRun, EvaluationResult | None]
-"""A full run, and its reference result once there is one."""
+from search.records import FullRun, Promoted, TrialRecord
 
 
 def headline(promoted: Sequence[Promoted]) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search.folder import SearchFolder
-from search.records import TrialRecord, write_atomically
+from search.records import TrialRecord
+from trainers.atomic import write_atomically
 from trainers.metrics import Accuracy
 
 COLUMNS = {

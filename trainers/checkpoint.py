@@ -1,7 +1,6 @@
 """What a trial needs to go on, and where it lies: one file in a folder, replaced atomically."""
 
 import io
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from models.ema import Ema
 from models.registry import build_model
+from trainers.atomic import replacing
 from trainers.config import TrialConfig
 from trainers.metrics import Progress
 
@@ -40,7 +40,6 @@ def has_checkpoint(folder: Path) -> bool:
 
 def save_checkpoint(folder: Path, state: TrainState) -> None:
     """Writes `folder/checkpoint.pt`; a reader sees the old file or the new one, never a part."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "config": state.config.model_dump_json(),
         "epoch": state.epoch,
@@ -49,12 +48,8 @@ def save_checkpoint(folder: Path, state: TrainState) -> None:
         "ema": None if state.ema is None else dict(state.ema),
         "optimizer": dict(state.optimizer),
     }
-    unfinished = folder / f"{FILE}.tmp"
-    with unfinished.open("wb") as file:
+    with replacing(folder / FILE) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, folder / FILE)
 
 
 def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState:

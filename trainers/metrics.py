@@ -58,7 +58,7 @@ class EpochMetrics(Config):
     """Epochs finished, counted from 1 over all sessions of the trial."""
     train_loss: float
     train_robust_accuracy: float = Field(ge=0, le=1)
-    """Accuracy on the training attack's images (hard labels); a progress sign, never an objective."""
+    """Accuracy on the training attack's images; a sign of progress, never an objective."""
     lr: float
     eps: float
     seconds: float = Field(ge=0)

@@ -13,8 +13,9 @@ def parse_fraction(value: object) -> object:
         numerator, denominator = value.split("/")
         try:
             return float(numerator) / float(denominator)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"eps must be a number or a fraction such as '4/255', got {value!r}")
+        except (ValueError, ZeroDivisionError) as error:
+            rule = "eps must be a number or a fraction such as '4/255'"
+            raise ValueError(f"{rule}, got {value!r}") from error
     return value
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def connected(address: str | None, resources: ResourcesConfig) -> Iterator[None]:
+def connected(address: str | None, resources: ResourcesConfig) -> Generator[None]:
     """Connects to the cluster at `address`, or starts a local Ray; leaves or ends it afterwards.
 
     Raises:

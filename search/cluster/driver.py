@@ -76,12 +76,15 @@ def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrai
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker=per_worker if resources.gpus_per_worker else {"CPU": per_worker["CPU"]},
+            resources_per_worker=per_worker
+            if resources.gpus_per_worker
+            else {"CPU": per_worker["CPU"]},
         ),
         run_config=RunConfig(
             name=payload.key,
             storage_path=payload.storage,
-            callbacks=[reporter, RememberPlacementGroup(payload.key)],
+            # Typed for user callbacks; internal ones are let in for workarounds such as ours.
+            callbacks=[reporter, RememberPlacementGroup(payload.key)],  # pyright: ignore[reportArgumentType]
         ),
     )
 

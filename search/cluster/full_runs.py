@@ -1,4 +1,4 @@
-"""Full runs: plain Ray Train, no Tune; each is trained, then evaluated with the reference attack."""
+"""Full runs: plain Ray Train, no Tune; each is trained, then attacked by the reference."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from evaluation.config import ReferenceConfig
 from models.config import Config
 from search.cluster.driver import DriverPayload, Failure, train
 from search.cluster.tuner import DRIVER_RESOURCES
-from search.records import write_atomically
+from trainers.atomic import write_atomically
 
 POLL_S = 1.0
 
@@ -34,7 +34,7 @@ def run_full(
     on_poll: Callable[[], None],
 ) -> None:
     """Runs all `payloads`, at most `concurrent` at a time: a waiting worker group holds a place."""
-    waiting, running = list(payloads), dict[ray.ObjectRef, FullRunPayload]()
+    waiting, running = list(payloads), dict[ray.ObjectRef[str], FullRunPayload]()
     while waiting or running:
         while waiting and len(running) < concurrent:
             payload = waiting.pop(0)

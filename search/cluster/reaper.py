@@ -7,14 +7,12 @@ never frees anything when that API is missing or another Ray instance runs on th
 in the cluster's key-value store, and the tuner removes those of trials that are no longer running.
 """
 
+# pyright: reportPrivateUsage=false
+# Ray has no public way to name a placement group or to keep a note in its key-value store.
+
 import ray
 from ray._raylet import PlacementGroupID
-from ray.experimental.internal_kv import (
-    _internal_kv_del,
-    _internal_kv_get,
-    _internal_kv_list,
-    _internal_kv_put,
-)
+from ray.experimental import internal_kv
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.util.placement_group import PlacementGroup, remove_placement_group
@@ -33,18 +31,18 @@ class RememberPlacementGroup(WorkerGroupCallback):
         """Called by Ray Train in the controller."""
         state = worker_group.get_worker_group_state()
         group = state.placement_group_handle.placement_group
-        _internal_kv_put(f"{_job_prefix()}{self._key}/{group.id.hex()}", b"")
+        internal_kv._internal_kv_put(f"{_job_prefix()}{self._key}/{group.id.hex()}", b"")
 
 
 def reap(keys: set[str]) -> list[str]:
     """Removes the placement groups of the trials `keys`; returns the keys that had any."""
     reaped: list[str] = []
-    for name in _internal_kv_list(_job_prefix()):
+    for name in internal_kv._internal_kv_list(_job_prefix()):
         text = name.decode()
         key, group_id = text.removeprefix(_job_prefix()).split("/")
         if key in keys:
             remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group_id)))
-            _internal_kv_del(text)
+            internal_kv._internal_kv_del(text)
             reaped.append(key)
     return reaped
 

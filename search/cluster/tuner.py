@@ -53,8 +53,10 @@ class LedgerSearcher(Searcher):
         self._folder = folder
         self._experiment = experiment
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Returns the payload of the next trial, or FINISHED."""
+    def suggest(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """Returns the payload of the next trial, or FINISHED, which Searcher's own type forgets."""
         del trial_id
         record = self._ledger.next_trial()
         if record is None:
@@ -93,9 +95,7 @@ class LedgerScheduler(FIFOScheduler):
         super().__init__()
         self._ledger = ledger
 
-    def on_trial_result(
-        self, tune_controller: object, trial: Trial, result: dict[str, Any]
-    ) -> str:
+    def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:
         """Tune's question after each report: CONTINUE or STOP."""
         del tune_controller
         key = trial.config["key"]
@@ -141,7 +141,7 @@ class LedgerCallback(Callback):
         self._over.add(trial.config["key"])
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Each turn of Tune's loop: a controller may note its workers after its trial was stopped."""
+        """Each turn of Tune's loop: a controller may note workers after its trial stopped."""
         del iteration, trials, info
         if self._over:
             reap(self._over)

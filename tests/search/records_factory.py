@@ -11,7 +11,8 @@ from evaluation.result import EvaluationResult
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.overrides import with_overrides
-from search.records import FullRun, Status, TrialRecord, write_atomically, write_record
+from search.records import FullRun, Status, TrialRecord, write_record
+from trainers.atomic import write_atomically
 from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
 

@@ -39,8 +39,10 @@ def test_the_decision_does_not_depend_on_the_order_of_the_others() -> None:
 
 
 def test_a_finished_rung_lets_the_published_share_through() -> None:
-    """With every score known, floor(n / reduction) trials go on: Li et al. 2020, alg. 1, line 14."""
+    """With every score known, floor(n / reduction) trials go on (Li et al. 2020, alg. 1)."""
     scores = [i / 27 for i in range(27)]
-    on = [s for i, s in enumerate(scores) if keeps_going(s, scores[:i] + scores[i + 1 :], reduction=3)]
+    on = [
+        s for i, s in enumerate(scores) if keeps_going(s, scores[:i] + scores[i + 1 :], reduction=3)
+    ]
 
     assert on == scores[-9:]

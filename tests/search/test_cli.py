@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from records_factory import record, search_folder, search_records
+
 from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
 from search.records import write_record
 
@@ -59,9 +59,16 @@ def test_no_flag_has_grown() -> None:
         (["search", DEMO, "base.threat.eps=4"], "did you mean '4/255'"),
         (["search", DEMO, "base.optim.lrr=1"], "did you mean 'base.optim.lr'"),
         (["search", DEMO, "budget.trials=many"], "budget.trials: Input should be a valid integer"),
-        (["search", DEMO, "base.model={family: timm, name: resnet81, drop_path: 0, "
-          "normalize: none}", "space={attack.steps: {int: [1, 2]}}", "warm_start=[]"],
-         "resnet18"),
+        (
+            [
+                "search",
+                DEMO,
+                "base.model={family: timm, name: resnet81, drop_path: 0, normalize: none}",
+                "space={attack.steps: {int: [1, 2]}}",
+                "warm_start=[]",
+            ],
+            "resnet18",
+        ),
         (["search", DEMO, "base.model.family=vit"], "'convnext', 'timm'"),
         (["search", DEMO, "runs_dir=file/runs"], "runs_dir 'file/runs' cannot be written"),
         (["search", DEMO, "base"], "an override must read dotted.path=value"),

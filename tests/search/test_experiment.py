@@ -89,7 +89,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(UserError, match="cannot read the experiment nowhere.yaml: No such file"):
+    with pytest.raises(UserError, match=r"cannot read the experiment nowhere\.yaml: No such file"):
         load_experiment(Path("nowhere.yaml"), {})
 
 

@@ -1,8 +1,8 @@
 import random
 
 import pytest
-
 from records_factory import check, progress, record
+
 from search.errors import UserError
 from search.promotion import select_for_promotion
 from search.records import TrialRecord
@@ -11,7 +11,9 @@ from search.records import TrialRecord
 def scored(number: int, *, robust: int, clean: int = 90, seconds: float = 10.0) -> TrialRecord:
     """A completed trial with one check, whose 12 epochs took `seconds` each."""
     curve = progress(12)
-    history = [epoch.model_copy(update={"check": None, "seconds": seconds}) for epoch in curve.history]
+    history = [
+        epoch.model_copy(update={"check": None, "seconds": seconds}) for epoch in curve.history
+    ]
     history[-1] = history[-1].model_copy(update={"check": check(clean, robust)})
     update = {"progress": curve.model_copy(update={"history": tuple(history)})}
     return record(number).model_copy(update=update)

@@ -13,8 +13,8 @@ from records_factory import (
     write_search,
 )
 
-from search.records import write_record
-from search.report import read_promoted, write_report
+from search.records import read_promoted, write_record
+from search.report import write_report
 from search.summary import cost_lines, headline
 from trainers.metrics import wilson_interval
 
@@ -97,7 +97,7 @@ def test_a_full_run_without_a_result_is_named_as_not_evaluated(tmp_path: Path) -
     write_promoted(folder, full_run("default"), None)
     write_promoted(folder, full_run("t00003"), result(clean=150, robust=96))
 
-    lines = headline(read_promoted(folder))
+    lines = headline(read_promoted(folder.promoted))
 
     assert lines[1:] == [
         "t00003 against the default: the default has no result yet.",

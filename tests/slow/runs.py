@@ -36,15 +36,15 @@ DEADLINE_S = 420
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     """Starts `rampart ARGUMENTS` in `folder`, its output in `folder/log`."""
-    log = (folder / "log").open("a")
-    return subprocess.Popen(
-        [sys.executable, "-m", "search", *arguments],
-        cwd=folder,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with (folder / "log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "search", *arguments],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def finish(process: subprocess.Popen[str], folder: Path) -> None:

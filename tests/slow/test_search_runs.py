@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from runs import DEMO, TINY, finish, records, run, search_folder, start, wait_until
 
 from evaluation.result import EvaluationResult
-from runs import DEMO, TINY, finish, records, run, search_folder, start, wait_until
 from search.records import FullRun, TrialRecord
 from trainers.checkpoint import load_model
 from trainers.config import config_hash
@@ -67,8 +67,8 @@ def test_the_main_job_runs_end_to_end_beside_another_ray(tmp_path: Path, cluster
     table = pd.read_parquet(folder.table("parquet"))
     assert list(table["key"]) == ["t00000", "t00001", "t00002", "t00003"]
     assert set(table["status"]) <= {"completed", "stopped"}
-    assert (table["robust_attack"] == "apgd_ce2+apgd_t3x2").all()
-    assert (table["robust_n"] == 48).all()
+    assert set(table["robust_attack"]) == {"apgd_ce2+apgd_t3x2"}
+    assert set(table["robust_n"]) == {48}
     assert all(is_whole(record) for record in records(tmp_path))
     assert all(record.startup_s for record in records(tmp_path))
     for key in {path.name for path in folder.promoted.iterdir()}:
@@ -139,9 +139,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
         "sampler.seed=1",
     ]
     process = start(["search", str(DEMO), *overrides], tmp_path)
-    wait_until(
-        lambda: any(1 <= r.epochs <= 4 for r in records(tmp_path)), process, tmp_path
-    )
+    wait_until(lambda: any(1 <= r.epochs <= 4 for r in records(tmp_path)), process, tmp_path)
     for worker in _train_workers(process.pid):
         os.kill(worker, signal.SIGKILL)
     finish(process, tmp_path)
@@ -149,9 +147,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
     rows = records(tmp_path)
     assert [record.status for record in rows[:2]] == ["completed", "completed"]
     assert all(
-        [e.epoch for e in r.progress.history] == list(range(1, 9))
-        for r in rows[:2]
-        if r.progress
+        [e.epoch for e in r.progress.history] == list(range(1, 9)) for r in rows[:2] if r.progress
     )
     assert rows[2].params == {"optim.lr": 1e30}
     assert rows[2].status == "failed"

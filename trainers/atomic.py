@@ -1,0 +1,25 @@
+"""Files that are whole or absent, whenever the process is killed."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """Opens a draft that takes the place of `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    with draft.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Replaces `path` with `data`; a reader sees the old content or the new, never a part."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
