@@ -15,7 +15,9 @@ from search.errors import UserError
 from search.folder import SearchFolder
 from search.load import dump_experiment, load_experiment
 from search.lock import is_locked, locked
+from search.overrides import with_overrides
 from search.records import read_records
+from search.space import axis_ends
 
 DEFAULT_RUNS = Path("runs")
 
@@ -30,25 +32,41 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
 
 def resume(folder: SearchFolder, *, address: str | None, console: Console) -> None:
     """Runs whatever is missing: trials, promotion, reference evaluation, report."""
-    from search.cluster.connect import connected
-    from search.promote import promote_best
-
-    experiment = read_experiment(folder)
-    with locked(folder.root), connected(address, experiment.resources):
-        _run_trials(folder, experiment, console)
-        promote_best(folder, experiment, top_k=experiment.promotion.top_k, console=console)
-    _announce(folder, console)
+    top_k = read_experiment(folder).promotion.top_k
+    _work(folder, address, console, top_k=top_k, with_trials=True)
 
 
 def promote(folder: SearchFolder, *, top_k: int, address: str | None, console: Console) -> None:
     """Runs the best `top_k` trials, and the default, at full scale; finished ones are kept."""
+    _work(folder, address, console, top_k=top_k, with_trials=False)
+
+
+def _work(
+    folder: SearchFolder, address: str | None, console: Console, *, top_k: int, with_trials: bool
+) -> None:
     from search.cluster.connect import connected
     from search.promote import promote_best
+    from search.report import write_report
 
     experiment = read_experiment(folder)
     with locked(folder.root), connected(address, experiment.resources):
-        promote_best(folder, experiment, top_k=top_k, console=console)
-    _announce(folder, console)
+        try:
+            if with_trials:
+                _run_trials(folder, experiment, console)
+            promote_best(folder, experiment, top_k=top_k, console=console)
+        except UserError:
+            write_report(folder)
+            raise
+    write_report(folder)
+    name = folder.root.name
+    console.print(
+        f"\nresults   {folder.table('csv')} (and .parquet)\n"
+        f"report    {folder.report / 'index.html'}\n"
+        f"cards     {folder.promoted}/*/model_card.md\n"
+        f"next      rampart status {name} | rampart promote {name} --top 2 | "
+        f"rampart evaluate {folder.promoted}/default",
+        soft_wrap=True,
+    )
 
 
 def status(folder: SearchFolder, console: Console) -> None:
@@ -76,7 +94,6 @@ def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> N
 
     from evaluation.config import ReferenceConfig
     from evaluation.evaluate import evaluate_checkpoint
-    from search.overrides import with_overrides
     from trainers.checkpoint import load_model
     from trainers.config import config_hash
 
@@ -155,18 +172,28 @@ def read_experiment(folder: SearchFolder) -> ExperimentConfig:
 
 
 def check_models(experiment: ExperimentConfig) -> None:
-    """Builds the base model without weights, so that an unknown model fails before anything runs.
+    """Builds the base model, and each end of an axis of it, without weights, before anything runs.
 
     Raises:
-        UserError: If the model cannot be built.
+        UserError: If a model cannot be built.
     """
     from models.cost import cost
 
     data = experiment.base.data
-    try:
-        cost(experiment.base.model, num_classes=data.num_classes, resolution=data.resolution)
-    except ValueError as error:
-        raise UserError(f"base.model: {error}") from error
+    changes: list[dict[str, Any]] = [{}]
+    changes += [
+        {path: end}
+        for path, axis in experiment.space.items()
+        if path.startswith("model.")
+        for end in axis_ends(axis)
+    ]
+    for change in changes:
+        model = with_overrides(experiment.base, change).model
+        try:
+            cost(model, num_classes=data.num_classes, resolution=data.resolution)
+        except ValueError as error:
+            where = f"space: with {change}" if change else "base.model"
+            raise UserError(f"{where}: {error}") from error
 
 
 def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
@@ -186,20 +213,6 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
         if not ledger.is_finished:
             run_trials(folder, experiment, ledger)
     write_tables(folder, ledger.records)
-
-
-def _announce(folder: SearchFolder, console: Console) -> None:
-    from search.report import write_report
-
-    index = write_report(folder)
-    name = folder.root.name
-    console.print(
-        f"\nresults   {folder.table('csv')} (and .parquet)\n"
-        f"report    {index}\n"
-        f"cards     {folder.promoted}/*/model_card.md\n"
-        f"next      rampart status {name} | rampart promote {name} --top 2 | "
-        f"rampart evaluate {folder.promoted}/KEY"
-    )
 
 
 def _checkpoint_folder(path: Path) -> Path:

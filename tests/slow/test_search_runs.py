@@ -128,30 +128,33 @@ def test_a_killed_search_resumes_where_it_was(tmp_path: Path) -> None:
 def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_row(
     tmp_path: Path,
 ) -> None:
-    # A learning rate of 1e30 makes the loss of the sampled trial non-finite at once.
+    # This seed draws a sane learning rate, then one that makes the loss non-finite, then a sane one.
     overrides = [
         *TINY,
         "base.epochs=8",
-        "space={optim.lr: {choice: [0.0005, 0.001, 1.0e+30]}}",
-        "warm_start=[light, revisiting]",
+        "space={optim.lr: {choice: [0.001, 1.0e+30]}}",
+        "warm_start=[]",
         "budget.trials=3",
         "ladder.rungs=[]",
-        "sampler.seed=1",
+        "sampler={name: random, seed: 10, startup_trials: 0}",
     ]
     process = start(["search", str(DEMO), *overrides], tmp_path)
     wait_until(lambda: any(1 <= r.epochs <= 4 for r in records(tmp_path)), process, tmp_path)
-    for worker in _train_workers(process.pid):
+    workers = _train_workers(process.pid)
+    assert workers
+    for worker in workers:
         os.kill(worker, signal.SIGKILL)
     finish(process, tmp_path)
 
-    rows = records(tmp_path)
-    assert [record.status for record in rows[:2]] == ["completed", "completed"]
-    assert all(
-        [e.epoch for e in r.progress.history] == list(range(1, 9)) for r in rows[:2] if r.progress
-    )
-    assert rows[2].params == {"optim.lr": 1e30}
-    assert rows[2].status == "failed"
-    assert rows[2].reason.startswith("FloatingPointError: loss is nan")
+    first, broken, last = records(tmp_path)
+    assert [first.params["optim.lr"], broken.params["optim.lr"]] == [1e-3, 1e30]
+    for record in (first, last):
+        assert record.status == "completed"
+        assert record.progress is not None
+        assert [epoch.epoch for epoch in record.progress.history] == list(range(1, 9))
+    assert broken.status == "failed"
+    assert broken.reason.startswith("FloatingPointError: loss is nan at epoch=1")
+    assert "Traceback" in broken.error
 
 
 def test_a_trial_of_two_workers_trains(tmp_path: Path) -> None:
@@ -171,10 +174,8 @@ def _train_workers(group: int) -> list[int]:
             continue
         try:
             title = (entry / "cmdline").read_bytes().decode(errors="replace")
-            environment = (entry / "environ").read_bytes()
         except OSError:
             continue
         if "RayTrainWorker" in title and os.getsid(int(entry.name)) == os.getsid(group):
             found.append(int(entry.name))
-        del environment
     return found
