@@ -34,7 +34,7 @@ def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name: "),
         ({"ladder.rungs": [6, 3]}, "must rise and stay below"),
         ({"ladder.rungs": [12]}, "must rise and stay below"),
-        ({"early_check.images": 481}, r"must not exceed base\.data\.select_images \(480\)"),
+        ({"early_check.images": 241}, r"must not exceed base\.data\.select_images \(240\)"),
         ({"reference.images": 999}, r"must not exceed base\.data\.test_images \(240\)"),
         ({"resources.workers": 3}, r"must be a multiple of resources\.workers \(3\)"),
         ({"warm_start": ["madry"]}, "no recipe 'madry'"),
