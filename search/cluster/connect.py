@@ -31,6 +31,9 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # Ctrl-C interrupts at once, instead of ending the search as if it were done.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # A process per trial that only warns of what the driver repairs: a worker that is gone.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
@@ -69,13 +72,8 @@ def _start_local() -> None:
     # With a second Ray on the host, the dashboard's default port is the other one's, and Ray
     # Train's cleaner would ask the wrong instance whether our controllers live.
     port = _free_port()
-    environment = {**_ENVIRONMENT, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}
-    ray.init(
-        address="local",
-        dashboard_port=port,
-        runtime_env={"env_vars": environment},
-        **_quiet(),
-    )
+    os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+    ray.init(address="local", dashboard_port=port, **_quiet())
 
 
 def _join(address: str) -> None:
