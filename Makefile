@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+COVERAGE := --cov=models --cov=trainers --cov=evaluation --cov=search
 
 .PHONY: demo install test test-fast lint
 
@@ -27,4 +28,4 @@ test-fast: install
 	$(BIN)/python -m pytest -q -m 'not slow'
 
 test: lint
-	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest -q $(COVERAGE) --cov-report=term-missing:skip-covered --cov-fail-under=85

@@ -20,7 +20,9 @@ def build_model(config: ModelConfig, *, num_classes: int, resolution: int) -> nn
 
     Raises:
         ValueError: If timm knows no model of this name, if the model has no stochastic depth to
-            set, or if the images are too small for it.
+            set, or if the images are too small for a ConvNeXt. A model of timm that cannot take the
+            resolution fails in timm's own words, here or in its first forward pass; `cost` says so
+            beforehand.
     """
     if isinstance(config, TimmConfig):
         network = _build_timm(config, num_classes=num_classes, resolution=resolution)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search import commands
-from search.errors import UserError
+from search.errors import NothingToShowError, UserError
 from search.load import load_experiment
 from search.overrides import parse_overrides
 
@@ -22,12 +22,15 @@ _ADDRESS_HELP = "HOST:PORT of a Ray cluster that is already there; default: a lo
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     console = Console(highlight=False)
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         _run(arguments, console)
     except UserError as error:
         print(f"rampart: {error}", file=sys.stderr)
         return 2
+    except NothingToShowError as error:
+        print(f"rampart: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("rampart: interrupted; `rampart resume NAME` goes on from here", file=sys.stderr)
         return 130
@@ -55,6 +58,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case _:
             overrides = parse_overrides(arguments.overrides)
             commands.evaluate(Path(arguments.checkpoint), overrides, console)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the arguments; overrides may also follow an option, which argparse alone refuses."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "overrides") or any(r.startswith("-") for r in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,55 +10,72 @@ from typing import Any
 
 from rich.console import Console
 
+from evaluation.config import ReferenceConfig
 from search.config import ExperimentConfig
-from search.errors import UserError
+from search.errors import NothingToShowError, UserError
 from search.folder import SearchFolder
 from search.load import dump_experiment, load_experiment
 from search.lock import is_locked, locked
-from search.overrides import with_overrides
-from search.records import read_records
+from search.overrides import override_or_refuse, with_overrides
+from search.records import FullRun, read_promoted, read_records
 from search.space import axis_ends
+from trainers.config import TrialConfig, config_hash
+from trainers.metrics import Progress
 
 DEFAULT_RUNS = Path("runs")
 
 
 def search(experiment: ExperimentConfig, *, address: str | None, console: Console) -> None:
-    """Creates the folder of a new search and runs it to the end."""
+    """Creates the folder of a new search, once it can run, and runs it to the end."""
+    from search.cluster.connect import connected
+
     check_models(experiment)
-    folder = create_folder(experiment)
-    console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
-    resume(folder, address=address, console=console)
+    refuse_existing(experiment)
+    with connected(address, experiment.resources):
+        folder = create_folder(experiment)
+        console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
+        with locked(folder.root):
+            _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
 
 
 def resume(folder: SearchFolder, *, address: str | None, console: Console) -> None:
     """Runs whatever is missing: trials, promotion, reference evaluation, report."""
-    top_k = read_experiment(folder).promotion.top_k
-    _work(folder, address, console, top_k=top_k, with_trials=True)
+    from search.cluster.connect import connected
+
+    experiment = read_experiment(folder)
+    with locked(folder.root), connected(address, experiment.resources):
+        _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
 
 
 def promote(folder: SearchFolder, *, top_k: int, address: str | None, console: Console) -> None:
     """Runs the best `top_k` trials, and the default, at full scale; finished ones are kept."""
-    _work(folder, address, console, top_k=top_k, with_trials=False)
-
-
-def _work(
-    folder: SearchFolder, address: str | None, console: Console, *, top_k: int, with_trials: bool
-) -> None:
     from search.cluster.connect import connected
-    from search.promote import promote_best
-    from search.report import write_report
 
     experiment = read_experiment(folder)
     with locked(folder.root), connected(address, experiment.resources):
-        try:
-            if with_trials:
-                _run_trials(folder, experiment, console)
-            promote_best(folder, experiment, top_k=top_k, console=console)
-        except UserError:
-            write_report(folder)
-            raise
+        _run(folder, experiment, console, top_k=top_k, with_trials=False)
+
+
+def _run(
+    folder: SearchFolder,
+    experiment: ExperimentConfig,
+    console: Console,
+    *,
+    top_k: int,
+    with_trials: bool,
+) -> None:
+    from search.promote import promote_best
+    from search.report import write_report
+
+    try:
+        if with_trials:
+            _run_trials(folder, experiment, console)
+        promote_best(folder, experiment, top_k=top_k, console=console)
+    except (UserError, NothingToShowError):
+        write_report(folder)
+        raise
     write_report(folder)
-    name = folder.root.name
+    name = name_of(folder)
     console.print(
         f"\nresults   {folder.table('csv')} (and .parquet)\n"
         f"report    {folder.report / 'index.html'}\n"
@@ -74,9 +91,13 @@ def status(folder: SearchFolder, console: Console) -> None:
     from search.progress import status_table
 
     experiment = read_experiment(folder)
-    console.print(status_table(read_records(folder.trials), experiment))
+    promoted = [
+        (run_with_progress(folder, r), result) for r, result in read_promoted(folder.promoted)
+    ]
+    console.print(status_table(read_records(folder.trials), experiment, promoted))
     if not is_locked(folder.root):
-        console.print(f"No process is working on it; `rampart resume {experiment.name}` goes on.")
+        name = name_of(folder)
+        console.print(f"No process is working on it; `rampart resume {name}` goes on.")
 
 
 def report(folder: SearchFolder, console: Console) -> None:
@@ -92,31 +113,55 @@ def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> N
     """Runs the reference AutoAttack on the test split of a checkpoint's task."""
     import torch
 
-    from evaluation.config import ReferenceConfig
     from evaluation.evaluate import evaluate_checkpoint
     from trainers.checkpoint import load_model
-    from trainers.config import config_hash
 
     folder = _checkpoint_folder(checkpoint)
-    config, _ = load_model(folder)
-    reference = ReferenceConfig(
-        version="standard", images=config.data.test_images, batch_size=60, seed=0
-    )
-    reference = with_overrides(reference, overrides)
-    out = folder / "evaluations" / config_hash(reference)
-    result = evaluate_checkpoint(
-        folder,
-        reference,
-        out,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
-    )
+    try:
+        config, _ = load_model(folder)
+        reference = override_or_refuse(
+            _reference(folder, config), overrides, what="the reference evaluation"
+        )
+        out = folder / "evaluations" / config_hash(reference)
+        result = evaluate_checkpoint(
+            folder,
+            reference,
+            out,
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
+        )
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
     for accuracy in (result.clean, result.robust):
         low, high = accuracy.interval
         console.print(
             f"{accuracy.attack}: {accuracy.value:.4f} [{low:.4f}, {high:.4f}] n={accuracy.n}"
         )
-    console.print(f"{result.threat.norm} eps={result.threat.eps:.6f} -> {out / 'result.json'}")
+    console.print(
+        f"{result.threat.norm} eps={result.threat.eps:.6f}, {result.attack_package}\n"
+        f"{out / 'result.json'}",
+        soft_wrap=True,
+    )
+
+
+def _reference(checkpoint: Path, config: TrialConfig) -> ReferenceConfig:
+    """The settings of the search that the checkpoint lies in; outside one, all test images."""
+    for parent in checkpoint.parents:
+        if (parent / "config.yaml").is_file():
+            return read_experiment(SearchFolder(root=parent)).reference
+    images = config.data.test_images
+    return ReferenceConfig(version="standard", images=images, batch_size=120, seed=0)
+
+
+def refuse_existing(experiment: ExperimentConfig) -> None:
+    """Raises UserError if the name of the search is taken."""
+    root = Path(experiment.runs_dir).absolute() / experiment.name
+    if root.exists():
+        name = name_of(SearchFolder(root=root))
+        raise UserError(
+            f"{root} exists already; `rampart resume {name}` goes on with it, "
+            "and name=ANOTHER starts a new search"
+        )
 
 
 def create_folder(experiment: ExperimentConfig) -> SearchFolder:
@@ -127,12 +172,8 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
     """
     from search.study import create_study
 
+    refuse_existing(experiment)
     root = Path(experiment.runs_dir).absolute() / experiment.name
-    if root.exists():
-        raise UserError(
-            f"{root} exists already; `rampart resume {experiment.name}` goes on with it, "
-            "and name=ANOTHER starts a new search"
-        )
     draft = SearchFolder(root=root.with_name(f".{root.name}.{os.getpid()}"))
     try:
         draft.root.mkdir(parents=True)
@@ -164,6 +205,21 @@ def find_search(name: str) -> SearchFolder:
         f"no search {name!r} under {DEFAULT_RUNS.absolute()}; there are: "
         f"{', '.join(there) or 'none'} (a search elsewhere is named by its folder's path)"
     )
+
+
+def name_of(folder: SearchFolder) -> str:
+    """Returns what a user types to name the search: its name under `runs/`, or else its path."""
+    is_near = folder.root.parent == DEFAULT_RUNS.absolute()
+    return folder.root.name if is_near else str(folder.root)
+
+
+def run_with_progress(folder: SearchFolder, run: FullRun) -> FullRun:
+    """Returns a full run with what it has reported so far; its record gets that at its end."""
+    path = folder.promoted / run.key / "progress.json"
+    if run.progress is not None or not path.exists():
+        return run
+    progress = Progress.model_validate_json(path.read_text())
+    return run.model_copy(update={"progress": progress})
 
 
 def read_experiment(folder: SearchFolder) -> ExperimentConfig:
@@ -213,6 +269,10 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
         if not ledger.is_finished:
             run_trials(folder, experiment, ledger)
     write_tables(folder, ledger.records)
+    if not ledger.is_finished:
+        raise NothingToShowError(
+            f"the search ended early; `rampart resume {name_of(folder)}` goes on with it"
+        )
 
 
 def _checkpoint_folder(path: Path) -> Path:

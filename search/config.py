@@ -1,6 +1,7 @@
 """The experiment: one YAML file describes the whole search. Light: no torch, no Ray."""
 
 import random
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -11,9 +12,20 @@ from search.errors import explain
 from search.overrides import value_at, with_overrides
 from search.recipes import RECIPES
 from search.space import Axis, axis_ends, contains
-from trainers.config import Fraction, TrialConfig
+from trainers.config import Fraction, TrialConfig, local_batch
 
 CORNERS = 100
+PINNED_IN_FULL_RUNS = ("data.source", "data.seed", "threat")
+"""Fixed by `base`: another data seed would put pixels that selected a trial into its test split."""
+PINNED_IN_TRIALS = (
+    *PINNED_IN_FULL_RUNS,
+    "seed",
+    "data.resolution",
+    "data.select_images",
+    "data.test_images",
+    "epochs",
+)
+"""Fixed by `base`: a sampler would win by a weaker attack or easier images; rungs count epochs."""
 Overrides = dict[str, Any]
 """Dotted paths of a `TrialConfig` and their new values."""
 
@@ -99,35 +111,18 @@ class ExperimentConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _images_suffice(self) -> "ExperimentConfig":
-        data = self.base.data
-        if self.early_check.images > data.select_images:
-            raise ValueError(
-                f"early_check.images ({self.early_check.images}) must not exceed "
-                f"base.data.select_images ({data.select_images})"
-            )
-        if self.reference.images > data.test_images:
-            raise ValueError(
-                f"reference.images ({self.reference.images}) must not exceed "
-                f"base.data.test_images ({data.test_images})"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batch_splits_over_workers(self) -> "ExperimentConfig":
-        if self.base.batch_size % self.resources.workers:
-            raise ValueError(
-                f"base.batch_size ({self.base.batch_size}) must be a multiple of "
-                f"resources.workers ({self.resources.workers})"
-            )
+    def _base_is_valid(self) -> "ExperimentConfig":
+        self._check_trial(self.base)
+        self._changed(self.promotion.overrides, "promotion.overrides")
+        _refuse(self.promotion.overrides, PINNED_IN_FULL_RUNS, "promotion.overrides")
         return self
 
     @model_validator(mode="after")
     def _every_end_is_valid(self) -> "ExperimentConfig":
+        _refuse(self.space, PINNED_IN_TRIALS, "space")
         for path, axis in self.space.items():
             for end in axis_ends(axis):
-                _check_overrides(self.base, {path: end}, f"space.{path}: the value {end!r}")
-        _check_overrides(self.base, self.promotion.overrides, "promotion.overrides")
+                self._changed({path: end}, f"space.{path}: the value {end!r}")
         return self
 
     @model_validator(mode="after")
@@ -136,7 +131,9 @@ class ExperimentConfig(Config):
         draw = random.Random(0)
         for _ in range(CORNERS):
             corner = {path: draw.choice(axis_ends(axis)) for path, axis in self.space.items()}
-            _check_overrides(self.base, corner, f"space: the combination {corner}")
+            self._changed(corner, f"space: the combination {corner}")
+            full = {**corner, **self.promotion.overrides}
+            self._changed(full, f"promotion.overrides: with the sample {corner}, the full run")
         return self
 
     @model_validator(mode="after")
@@ -144,7 +141,7 @@ class ExperimentConfig(Config):
         for name in self.warm_start:
             if name not in RECIPES:
                 raise ValueError(f"warm_start: no recipe {name!r}; there are {sorted(RECIPES)}")
-            recipe = _check_overrides(self.base, RECIPES[name], f"warm_start: recipe {name!r}")
+            recipe = self._changed(RECIPES[name], f"warm_start: recipe {name!r}")
             for path, axis in self.space.items():
                 value = value_at(recipe, path)
                 if not contains(axis, value):
@@ -154,13 +151,39 @@ class ExperimentConfig(Config):
                     )
         return self
 
+    def _changed(self, overrides: Overrides, what: str) -> TrialConfig:
+        """Returns the changed base; a failure names `what` brought it."""
+        try:
+            config = with_overrides(self.base, overrides)
+            self._check_trial(config)
+        except KeyError as error:
+            raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
+        except ValidationError as error:
+            rules = "; ".join(explain(error, TrialConfig))
+            raise ValueError(f"{what} is invalid: {rules}") from error
+        except ValueError as error:
+            raise ValueError(f"{what} is invalid: {error}") from error
+        return config
 
-def _check_overrides(base: TrialConfig, overrides: Overrides, what: str) -> TrialConfig:
-    """Returns the changed config; a failure names `what` brought it."""
-    try:
-        return with_overrides(base, overrides)
-    except KeyError as error:
-        raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
-    except ValidationError as error:
-        rules = "; ".join(explain(error, TrialConfig))
-        raise ValueError(f"{what} is invalid: {rules}") from error
+    def _check_trial(self, config: TrialConfig) -> None:
+        """Raises ValueError if the search could not run a trial of this config."""
+        local_batch(config, self.resources.workers)
+        data = config.data
+        if self.early_check.images > data.select_images:
+            raise ValueError(
+                f"early_check.images ({self.early_check.images}) must not exceed "
+                f"data.select_images ({data.select_images})"
+            )
+        if self.reference.images > data.test_images:
+            raise ValueError(
+                f"reference.images ({self.reference.images}) must not exceed "
+                f"data.test_images ({data.test_images})"
+            )
+
+
+def _refuse(paths: Iterable[str], pinned: Sequence[str], what: str) -> None:
+    for path in paths:
+        if any(path == pin or path.startswith(f"{pin}.") for pin in pinned):
+            raise ValueError(
+                f"{what} must not change {path}, or numbers could not be compared; set it in base"
+            )

@@ -14,6 +14,10 @@ class UserError(Exception):
     """The rule, what came, and the way out."""
 
 
+class NothingToShowError(Exception):
+    """What was asked was right, but did not lead to a result; the reason, and the way on."""
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Returns a line for each broken rule: field, rule, what came, nearest known name."""
     known = list(field_paths(model))

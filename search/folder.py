@@ -22,7 +22,7 @@ class SearchFolder:
 
     @property
     def trials(self) -> Path:
-        """One folder per trial, named by its key: record.json and Ray Train's checkpoints."""
+        """One folder per trial, named by its key: record.json and checkpoint/."""
         return self.root / "trials"
 
     @property

@@ -1,24 +1,38 @@
-"""What a watcher of full runs sees: a line per finished epoch and per evaluated batch."""
+"""What a watcher of full runs sees: a line per finished epoch and evaluated batch, or a table."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from evaluation.result import EvaluationResult
 from search.folder import SearchFolder
-from search.records import FullRun
-from trainers.metrics import Progress
+from search.records import FullRun, Promoted
+from trainers.metrics import Accuracy, Progress
 
 
 class FullRunView:
     """Prints what is new in the folders of full runs since the last look."""
 
-    def __init__(self, folder: SearchFolder, runs: Sequence[FullRun], console: Console) -> None:
-        """Says what is about to run."""
+    def __init__(
+        self,
+        folder: SearchFolder,
+        runs: Sequence[FullRun],
+        console: Console,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Says nothing yet; `with` announces the runs."""
         self._folder = folder
         self._runs = runs
         self._console = console
+        self._clock = clock
         self._seen: dict[str, str] = {}
+        # Key -> images done, and the time, at the first look after training.
+        self._attack_began: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> "FullRunView":
         for run in self._runs:
@@ -37,22 +51,65 @@ class FullRunView:
     def refresh(self) -> None:
         """Prints one line for each run that moved."""
         for run in self._runs:
-            line = self._line(run)
+            line, left = self._news(run)
             if line and self._seen.get(run.key) != line:
                 self._seen[run.key] = line
-                self._console.print(line)
+                # soft_wrap: a terminal's width must not break a line that a program may read.
+                self._console.print(line + left, soft_wrap=True)
 
-    def _line(self, run: FullRun) -> str:
+    def _news(self, run: FullRun) -> tuple[str, str]:
+        """Returns what is known of a run, and the time left, whose change alone is no news."""
         root = self._folder.promoted / run.key
         if (root / "result.json").exists():
-            return f"full run {run.key}: evaluated"
+            return f"full run {run.key}: evaluated", ""
         if (root / "evaluated").exists():
-            done, total = (root / "evaluated").read_text().split()
-            return f"full run {run.key}: reference attack, {done} of {total} images"
+            done, total = map(int, (root / "evaluated").read_text().split())
+            line = f"full run {run.key}: reference attack, {done} of {total} images"
+            return line, self._attack_left(run.key, done, total)
         if (root / "progress.json").exists():
             progress = Progress.model_validate_json((root / "progress.json").read_text())
-            return _epoch_line(run, progress)
-        return ""
+            if progress.history[-1].epoch == run.config.epochs:
+                self._attack_began.setdefault(run.key, (0, self._clock()))
+            return _epoch_line(run, progress), ""
+        return "", ""
+
+    def _attack_left(self, key: str, done: int, total: int) -> str:
+        now = self._clock()
+        done_before, began = self._attack_began.setdefault(key, (done, now))
+        if done <= done_before or done == total:
+            return ""
+        return f", left about {(total - done) * (now - began) / (done - done_before):.0f} s"
+
+
+def full_runs_table(promoted: Sequence[Promoted]) -> Table:
+    """Returns a row per full run; an accuracy comes with its 95 % interval, attack and n."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("full run", "origin", "status", "epoch"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("clean")
+    table.add_column("robust, or why not")
+    for run, result in promoted:
+        # Text, not str: a reason may hold brackets, which rich would read as markup.
+        cells = [run.key, run.origin, run.status, f"{_epochs(run)}/{run.config.epochs}"]
+        cells += [_accuracy_text(result.clean) if result else "", _robust_text(run, result)]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _epochs(run: FullRun) -> int:
+    return run.progress.history[-1].epoch if run.progress and run.progress.history else 0
+
+
+def _robust_text(run: FullRun, result: EvaluationResult | None) -> str:
+    if result is not None:
+        return _accuracy_text(result.robust)
+    return run.reason.strip().partition("\n")[0] or "not evaluated yet"
+
+
+def _accuracy_text(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    attack = f"{accuracy.attack}, n={accuracy.n}"
+    return f"{accuracy.value:.3f} [{low:.3f}, {high:.3f}] ({attack})"
 
 
 def _epoch_line(run: FullRun, progress: Progress) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.distributions import BaseDistribution
 
-from search.records import TrialRecord
+from search.records import Status, TrialRecord
 
 MIN_TRIALS = 4
 TOP_FRACTION = 1 / 3
@@ -29,15 +29,15 @@ def axis_importance(
 ) -> Importance:
     """Compares the best third of the trials with all of them, axis by axis.
 
-    PED-ANOVA knows only completed trials. A stopped one counts here with its robust accuracy at
-    the rung that stopped it: it needs to be known only that it is not among the best.
+    PED-ANOVA knows only completed trials and looks only at their order. Stopped ones come in here
+    below all completed ones, ordered by robust accuracy at the rung that stopped them.
 
     Args:
         trials: Of the Optuna study; they know the sample as Optuna encoded it, and the space.
     """
     by_number = {trial.number: trial for trial in trials}
     scored = [
-        (by_number[record.number], check.robust.value)
+        (by_number[record.number], _score(record.status, check.robust.value))
         for record in records
         if record.status in ("completed", "stopped")
         and (check := record.last_check)
@@ -56,6 +56,12 @@ def axis_importance(
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP_FRACTION)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return Importance(shares=shares, n=len(scored), reason="")
+
+
+def _score(status: Status, robust_accuracy: float) -> float:
+    """Returns a value that orders trials as `rank_trials` does, ties aside."""
+    # Accuracies lie in [0, 1], so 2 less is below every completed trial.
+    return robust_accuracy if status == "completed" else robust_accuracy - 2
 
 
 def _why_not(values: Sequence[float], trials: Sequence[optuna.trial.FrozenTrial]) -> str:

@@ -69,15 +69,11 @@ class Ledger:
             return None
         return self._open(self._study.ask())
 
-    def start(self, key: str) -> None:
-        """Files that the trial's driver was started."""
-        record = self._records[key]
-        update = {"sessions": record.sessions + 1, "started_at": time.time()}
-        self._write(record.model_copy(update=update))
-
     def report(self, key: str, progress: Progress, *, node: str) -> bool:
         """Files a report, which carries the whole history; returns whether the trial goes on."""
         before = self._records[key]
+        if before.status != "running":
+            return False
         startup_s = _startup_seconds(before, progress)
         update = {"progress": progress, "startup_s": startup_s, "node": node}
         record = before.model_copy(update=update)
@@ -116,6 +112,9 @@ class Ledger:
         config = with_overrides(self._experiment.base, {**fixed, **params})
         key = f"t{trial.number:05d}"
         if key in self._records:
+            old = self._records[key]
+            update = {"sessions": old.sessions + 1, "started_at": time.time()}
+            self._write(old.model_copy(update=update))
             return self._records[key]
         record = TrialRecord(
             key=key,
@@ -127,9 +126,9 @@ class Ledger:
             status="running",
             reason="",
             error="",
-            sessions=0,
+            sessions=1,
             node="",
-            started_at=None,
+            started_at=time.time(),
             startup_s=None,
             finished_at=None,
             progress=None,

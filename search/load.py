@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from search.config import ExperimentConfig
 from search.errors import UserError, explain
-from search.overrides import with_overrides
+from search.overrides import override_or_refuse
 
 
 def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfig:
@@ -20,13 +20,11 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
     """
     tree = _read_yaml(path)
     try:
-        return with_overrides(ExperimentConfig.model_validate(tree), overrides)
-    except KeyError as error:
-        raise UserError(str(error.args[0])) from error
+        experiment = ExperimentConfig.model_validate(tree)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, ExperimentConfig))
-        changed = f" with {', '.join(overrides)} overridden" if overrides else ""
-        raise UserError(f"{path}{changed} is not a valid experiment:\n{lines}") from error
+        raise UserError(f"{path} is not a valid experiment:\n{lines}") from error
+    return override_or_refuse(experiment, overrides, what=str(path))
 
 
 def dump_experiment(config: ExperimentConfig) -> str:

@@ -14,9 +14,13 @@ def locked(root: Path) -> Generator[None]:
     """Holds the lock of the search at `root`.
 
     Raises:
-        UserError: If another process holds it.
+        UserError: If another process holds it, or the folder cannot be written.
     """
-    with open(root / "lock", "a+") as file:
+    try:
+        file = (root / "lock").open("a+")
+    except OSError as error:
+        raise UserError(f"{root} cannot be written: {error.strerror}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -34,10 +38,12 @@ def locked(root: Path) -> Generator[None]:
 
 def is_locked(root: Path) -> bool:
     """Whether a process is working on the search at `root`."""
-    with open(root / "lock", "a+") as file:
+    path = root / "lock"
+    if not path.exists():
+        return False
+    with path.open() as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        fcntl.flock(file, fcntl.LOCK_UN)
     return False

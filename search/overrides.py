@@ -1,12 +1,13 @@
 """The one door for every change to a config: dotted paths and new values, validated as a whole."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
+from pydantic import ValidationError
 
 from models.config import Config
-from search.errors import UserError, did_you_mean
+from search.errors import UserError, did_you_mean, explain
 
 C = TypeVar("C", bound=Config)
 
@@ -20,23 +21,49 @@ def with_overrides(config: C, overrides: Mapping[str, Any]) -> C:
     """
     tree = config.model_dump(mode="json")
     for path, value in overrides.items():
-        *parents, leaf = path.split(".")
-        node: Any = tree
-        for key in parents:
-            node = node.get(key) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or leaf not in node:
+        found = _find(tree, path)
+        if found is None:
             hint = did_you_mean(path, list(paths(tree)))
             raise KeyError(f"{type(config).__name__} has no field {path!r}{hint}")
+        node, leaf = found
         node[leaf] = value
     return type(config).model_validate(tree)
 
 
+def override_or_refuse(config: C, overrides: Mapping[str, Any], *, what: str) -> C:
+    """Does as `with_overrides`, for overrides that a user typed.
+
+    Raises:
+        UserError: If a path does not exist or a value breaks a rule.
+    """
+    try:
+        return with_overrides(config, overrides)
+    except KeyError as error:
+        raise UserError(str(error.args[0])) from error
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in explain(error, type(config)))
+        changed = f" with {', '.join(overrides)} overridden" if overrides else ""
+        raise UserError(f"{what}{changed} is not valid:\n{lines}") from error
+
+
 def value_at(config: Config, path: str) -> Any:
     """Returns the JSON value at a dotted path that exists."""
-    node: Any = config.model_dump(mode="json")
-    for key in path.split("."):
-        node = node[key]
-    return node
+    found = _find(config.model_dump(mode="json"), path)
+    assert found is not None, path
+    node, leaf = found
+    return node[leaf]
+
+
+def _find(tree: dict[str, Any], path: str) -> tuple[dict[str, Any], str] | None:
+    """Finds the mapping that holds the last key of `path`; keys may hold dots themselves."""
+    if path in tree:
+        return tree, path
+    for key, node in tree.items():
+        if path.startswith(f"{key}.") and isinstance(node, dict):
+            found = _find(cast(dict[str, Any], node), path[len(key) + 1 :])
+            if found is not None:
+                return found
+    return None
 
 
 def paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

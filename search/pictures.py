@@ -3,7 +3,6 @@
 Accuracies of different attacks or splits are never joined by a line or named by one legend entry.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from search.labels import label_ends, label_points
 from search.pareto import pareto_front
 from search.records import FullRun, TrialRecord
 from search.table import rank_trials
+from trainers.atomic import replacing
 from trainers.metrics import Accuracy
 
 # Okabe and Ito's palette: distinct with every common kind of colour blindness.
@@ -35,10 +35,8 @@ MOST_EXAMPLES = 6
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Replaces the PNG at `path` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(partial, format="png", dpi=130)
-    os.replace(partial, path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=130)
 
 
 def scatter_figure(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from search.config import ExperimentConfig
-from search.records import TrialRecord
+from search.full_view import full_runs_table
+from search.records import Promoted, TrialRecord
 from search.table import rank_trials
+from search.time_left import estimate_seconds_left, trial_seconds_left
 from trainers.metrics import EpochMetrics
 
 MOST_FINISHED = 6
@@ -22,19 +24,32 @@ STYLES = {"completed": "green", "stopped": "yellow", "failed": "red", "running":
 class ProgressView:
     """Shows the records it is given: redraws a table on a terminal, or prints what is new."""
 
-    def __init__(self, console: Console, *, total_trials: int, concurrent: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        total_trials: int,
+        concurrent: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Shows nothing before the first records."""
         self._console = console
         self._total = total_trials
         self._concurrent = concurrent
         self._seen: dict[str, TrialRecord] = {}
         self._is_first = True
-        self._began = time.time()
+        self._clock = clock
+        self._began = clock()
         self._live: Live | None = None
+        # Replaced as a whole, never changed: the thread of `Live` reads it.
+        self._shown: tuple[tuple[TrialRecord, ...], dict[str, float]] | None = None
 
     def __enter__(self) -> "ProgressView":
         if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=2)
+            # Drawn anew at each refresh, so that the clocks run while nothing is reported.
+            self._live = Live(
+                console=self._console, refresh_per_second=2, get_renderable=self._draw
+            )
             self._live.start()
         return self
 
@@ -50,11 +65,8 @@ class ProgressView:
     def show(self, records: Sequence[TrialRecord]) -> None:
         """Shows what changed since the last call; each event is printed once."""
         if self._live:
-            elapsed = time.time() - self._began
-            head = header(
-                records, total_trials=self._total, concurrent=self._concurrent, elapsed_s=elapsed
-            )
-            self._live.update(Group(head, trials_table(records)))
+            before, moved = self._shown or ((), {})
+            self._shown = tuple(records), _moved_at(before, records, moved, now=self._clock())
             return
         if self._is_first:
             # A resumed search does not tell again what it told before.
@@ -67,55 +79,50 @@ class ProgressView:
                 self._print(event)
             self._seen[record.key] = record
 
+    def _draw(self) -> RenderableType:
+        if self._shown is None:
+            return Text("")
+        records, moved = self._shown
+        now = self._clock()
+        ages = {key: now - at for key, at in moved.items()}
+        head = header(
+            records,
+            total_trials=self._total,
+            concurrent=self._concurrent,
+            elapsed_s=now - self._began,
+            ages=ages,
+        )
+        return Group(head, trials_table(records, most_finished=MOST_FINISHED, ages=ages))
+
     def _print(self, event: str) -> None:
         # soft_wrap: the width of a terminal must not break a line that a program may read.
         clock = time.strftime("%H:%M:%S")
         self._console.print(f"{clock} {event}", markup=False, highlight=False, soft_wrap=True)
 
 
-def status_table(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> RenderableType:
-    """Returns what is known of a search from disk alone."""
+def status_table(
+    records: Sequence[TrialRecord], experiment: ExperimentConfig, promoted: Sequence[Promoted]
+) -> RenderableType:
+    """Returns what is known of a search from disk alone.
+
+    Args:
+        promoted: Full runs; of one that is running, `progress` holds the epochs done so far.
+    """
     total, concurrent = experiment.budget.trials, experiment.resources.concurrent_trials
-    head = header(records, total_trials=total, concurrent=concurrent, elapsed_s=None)
-    title = Text(f"search {experiment.name}", style="bold")
-    if not records:
-        return Group(title, head, Text("No trial has begun."))
-    parts: list[RenderableType] = [title, head, trials_table(records, most_finished=len(records))]
-    if all(record.status != "running" for record in records):
+    parts: list[RenderableType] = [
+        Text(f"search {experiment.name}", style="bold"),
+        header(records, total_trials=total, concurrent=concurrent, elapsed_s=None, ages={}),
+    ]
+    if records:
+        parts.append(trials_table(records, most_finished=len(records), ages={}))
+    else:
+        parts.append(Text("No trial has begun."))
+    if promoted:
+        parts += [Text(""), full_runs_table(promoted)]
+    runs = [run for run, _ in promoted]
+    if records and all(one.status != "running" for one in [*records, *runs]):
         parts.append(Text("No trial is running.", style="dim"))
     return Group(*parts)
-
-
-def estimate_seconds_left(
-    records: Sequence[TrialRecord], total_trials: int, concurrent: int
-) -> float | None:
-    """Returns the wall time until the last trial ends, or None before any epoch has finished.
-
-    A trial to come costs the mean of the finished ones, stopped trials included, so that early
-    stopping is in the estimate; before one finished, a whole trial at the pace of the running ones.
-    """
-    finished = [_spent(r) for r in records if r.status in ("completed", "stopped")]
-    whole = [
-        _spent(r) + left
-        for r in records
-        if r.status == "running" and (left := trial_seconds_left(r)) is not None
-    ]
-    known = finished or whole
-    waiting = max(0, total_trials - len(records))
-    running = [record for record in records if record.status == "running"]
-    if not known:
-        return 0.0 if records and not waiting and not running else None
-    cost = sum(known) / len(known)
-    rests = [cost if (left := trial_seconds_left(r)) is None else left for r in running]
-    return max([(waiting * cost + sum(rests)) / concurrent, *rests])
-
-
-def trial_seconds_left(record: TrialRecord) -> float | None:
-    """Returns the seconds to the trial's last epoch at its pace so far, checks included."""
-    if not record.epochs:
-        return None
-    pace = (record.train_seconds + record.check_seconds) / record.epochs
-    return pace * (record.config.epochs - record.epochs)
 
 
 def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
@@ -136,7 +143,12 @@ def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
 
 
 def header(
-    records: Sequence[TrialRecord], *, total_trials: int, concurrent: int, elapsed_s: float | None
+    records: Sequence[TrialRecord],
+    *,
+    total_trials: int,
+    concurrent: int,
+    elapsed_s: float | None,
+    ages: Mapping[str, float],
 ) -> Text:
     """Returns the first lines: how far, how good, how long."""
     running = sum(record.status == "running" for record in records)
@@ -144,13 +156,15 @@ def header(
     parts = [f"{len(records) - running} of {total_trials} trials done{states}"]
     if elapsed_s is not None:
         parts.append(f"elapsed {duration(elapsed_s)}")
-    left = estimate_seconds_left(records, total_trials, concurrent)
+    left = estimate_seconds_left(records, total_trials, concurrent, ages=ages)
     if running and left is not None:
         parts.append(f"about {duration(left)} left")
     return Text(", ".join(parts) + "\n" + _best_line(records))
 
 
-def trials_table(records: Sequence[TrialRecord], *, most_finished: int = MOST_FINISHED) -> Table:
+def trials_table(
+    records: Sequence[TrialRecord], *, most_finished: int, ages: Mapping[str, float]
+) -> Table:
     """Returns the running trials, then the latest finished ones; `train`: accuracy in training."""
     running = [record for record in records if record.status == "running"]
     finished = sorted(
@@ -165,7 +179,10 @@ def trials_table(records: Sequence[TrialRecord], *, most_finished: int = MOST_FI
     table = Table(
         box=None, padding=(0, 2, 0, 0), header_style="bold", caption=caption, caption_justify="left"
     )
-    rows = [_cells(record) for record in [*running, *finished[:most_finished]]]
+    rows = [
+        _cells(record, ages.get(record.key, 0.0))
+        for record in [*running, *finished[:most_finished]]
+    ]
     for index, name in enumerate(("trial", "origin", "status", "epoch", "robust", "train")):
         # On a narrow terminal only the last column gives way.
         widest = max([len(name), *(len(row[index]) for row in rows)])
@@ -183,6 +200,23 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _moved_at(
+    before: Sequence[TrialRecord],
+    after: Sequence[TrialRecord],
+    moved: Mapping[str, float],
+    *,
+    now: float,
+) -> dict[str, float]:
+    """Returns, per key, when the trial last began a session or ended an epoch."""
+    known = {record.key: (record.sessions, record.epochs) for record in before}
+    return {
+        record.key: moved[record.key]
+        if known.get(record.key) == (record.sessions, record.epochs)
+        else now
+        for record in after
+    }
+
+
 def _is_old(record: TrialRecord) -> bool:
     return record.status != "running" or record.epochs > 0
 
@@ -190,10 +224,6 @@ def _is_old(record: TrialRecord) -> bool:
 def _counts_text(records: Sequence[TrialRecord]) -> str:
     counts = Counter(record.status for record in records)
     return ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-
-
-def _spent(record: TrialRecord) -> float:
-    return (record.startup_s or 0.0) + record.train_seconds + record.check_seconds
 
 
 def _epoch_events(record: TrialRecord, epoch: EpochMetrics) -> list[str]:
@@ -229,7 +259,7 @@ def _best_line(records: Sequence[TrialRecord]) -> str:
     )
 
 
-def _cells(record: TrialRecord) -> list[Text]:
+def _cells(record: TrialRecord, age_s: float) -> list[Text]:
     history = record.progress.history if record.progress else ()
     checked = ""
     if record.checks:
@@ -237,7 +267,7 @@ def _cells(record: TrialRecord) -> list[Text]:
         checked = f"{check.robust.value:.3f} @ {epoch}"
     note = _first_line(record.reason)
     if record.status == "running":
-        left = trial_seconds_left(record)
+        left = trial_seconds_left(record, age_s=age_s)
         note = "starting" if left is None else duration(left)
     # Text, not str: a reason may hold brackets, which rich would read as markup.
     return [

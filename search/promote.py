@@ -15,7 +15,7 @@ from search.cluster.connect import describe_hardware
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
 from search.config import ExperimentConfig
-from search.errors import UserError
+from search.errors import NothingToShowError
 from search.folder import SearchFolder
 from search.full_view import FullRunView
 from search.overrides import with_overrides
@@ -42,12 +42,12 @@ def promote_best(
     """Trains and evaluates what is missing of the best `top_k` trials and the default.
 
     Raises:
-        UserError: If no trial qualifies, or a full run failed; the others are finished first.
+        NothingToShowError: If no trial qualifies, or a full run failed; the others end first.
     """
     records = read_records(folder.trials)
     floor = experiment.promotion.min_clean_accuracy
     chosen = select_for_promotion(records, top_k=top_k, min_clean_accuracy=floor)
-    runs = [_full_run(experiment, record) for record in [*chosen, None]]
+    runs = [_full_run(folder, experiment, record) for record in [*chosen, None]]
     missing = [run for run in runs if not _is_finished(folder, run)]
     for run in missing:
         write_full_run(folder.promoted, run)
@@ -62,7 +62,7 @@ def promote_best(
     failed = [run for run, _ in read_promoted(folder.promoted) if run.status == "failed"]
     if failed:
         reasons = "; ".join(f"{run.key}: {run.reason}" for run in failed)
-        raise UserError(f"full runs failed ({reasons}); `rampart promote` tries them again")
+        raise NothingToShowError(f"full runs failed ({reasons}); `rampart promote` tries again")
 
 
 def write_cards(folder: SearchFolder) -> None:
@@ -75,9 +75,16 @@ def write_cards(folder: SearchFolder) -> None:
         write_atomically(folder.promoted / run.key / "model_card.md", card)
 
 
-def _full_run(experiment: ExperimentConfig, record: TrialRecord | None) -> FullRun:
+def _full_run(
+    folder: SearchFolder, experiment: ExperimentConfig, record: TrialRecord | None
+) -> FullRun:
+    """Returns the run as it was begun, if it was: its lineage is the code that trained it."""
     source = experiment.base if record is None else record.config
     config = with_overrides(source, experiment.promotion.overrides)
+    for begun, _ in read_promoted(folder.promoted):
+        is_same = begun.config == config and begun.key == (record.key if record else DEFAULT)
+        if is_same and begun.status != "failed":
+            return begun
     return FullRun(
         key=DEFAULT if record is None else record.key,
         study=experiment.name,
@@ -136,12 +143,16 @@ def _close(folder: SearchFolder, key: str, failure: Failure | None) -> None:
 
 
 def _commit() -> str:
+    """Returns the commit of the checkout that this file is in, if it is in one of its own."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        if Path(git("rev-parse", "--show-toplevel")) != ROOT:
+            return "unknown"
+        changed = git("status", "--porcelain")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search.errors import UserError
+from search.errors import NothingToShowError, UserError
 from search.records import TrialRecord
 
 
@@ -15,14 +15,15 @@ def select_for_promotion(
     trial, then to the smaller number, so the answer does not depend on who finished first.
 
     Raises:
-        UserError: If no trial qualifies, or the trials were scored by different attacks.
+        UserError: If `top_k` is less than 1, or the trials were scored by different attacks.
+        NothingToShowError: If no trial qualifies.
     """
     if top_k < 1:
         raise UserError(f"--top must be at least 1, got {top_k}")
     scored = [(r, r.last_check) for r in records if r.status == "completed"]
     eligible = [(r, c) for r, c in scored if c is not None and c.clean.value >= min_clean_accuracy]
     if not eligible:
-        raise UserError(
+        raise NothingToShowError(
             f"no trial to promote: {len(scored)} of {len(records)} completed, none with clean "
             f"accuracy of at least promotion.min_clean_accuracy = {min_clean_accuracy:g}"
         )

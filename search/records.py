@@ -39,7 +39,7 @@ class TrialRecord(Config):
     started_at: float | None
     """Unix time of the latest start."""
     startup_s: float | None
-    """From the first start to the end of the first training step."""
+    """From the first start, when the trial was handed to Tune, to the end of its first step."""
     finished_at: float | None
     progress: Progress | None
 

@@ -4,14 +4,13 @@ Accuracies are those of the highest rung a trial reached (`check_epoch`), with a
 """
 
 import json
-import os
 from collections.abc import Sequence
 
 import pandas as pd
 
 from search.folder import SearchFolder
 from search.records import TrialRecord
-from trainers.atomic import write_atomically
+from trainers.atomic import replacing, write_atomically
 from trainers.metrics import Accuracy
 
 COLUMNS = {
@@ -66,10 +65,8 @@ def write_tables(folder: SearchFolder, records: Sequence[TrialRecord]) -> None:
     """Replaces `trials.parquet` and `trials.csv`, each atomically."""
     frame = trials_frame(records)
     write_atomically(folder.table("csv"), frame.to_csv(index=False))
-    parquet = folder.table("parquet")
-    partial = parquet.with_name(f".{parquet.name}.{os.getpid()}")
-    frame.to_parquet(partial, index=False)
-    os.replace(partial, parquet)
+    with replacing(folder.table("parquet")) as file:
+        frame.to_parquet(file, index=False)
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:

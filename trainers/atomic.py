@@ -1,6 +1,7 @@
 """Files that are whole or absent, whenever the process is killed."""
 
 import os
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import BinaryIO
 def replacing(path: Path) -> Generator[BinaryIO]:
     """Opens a draft that takes the place of `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    with draft.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    # A name of its own: a killed session's worker may still be writing when the next one begins.
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -145,3 +145,22 @@ def config_hash(config: Config) -> str:
     """Returns 12 hex digits of the SHA-256 of the config's canonical JSON."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def local_batch(config: TrialConfig, world_size: int) -> int:
+    """Returns the images of each batch that one rank sees.
+
+    Raises:
+        ValueError: If the batch cannot be shared evenly, or MixUp or CutMix would see an odd share.
+    """
+    local, rest = divmod(config.batch_size, world_size)
+    if rest:
+        raise ValueError(
+            f"batch_size ({config.batch_size}) must be divisible by the {world_size} workers"
+        )
+    if local % 2 and (config.augment.mixup or config.augment.cutmix):
+        raise ValueError(
+            f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
+            "augment.cutmix need an even number"
+        )
+    return local

@@ -21,13 +21,13 @@ from trainers.attacks.losses import cross_entropy
 from trainers.attacks.pgd import pgd
 from trainers.augment import augment
 from trainers.checkpoint import TrainState
-from trainers.config import TrialConfig
+from trainers.config import TrialConfig, local_batch
 from trainers.data.images import ImageSet
 from trainers.losses import soft_targets, training_loss
 from trainers.metrics import Check, EpochMetrics
 from trainers.optim import set_lr
 from trainers.schedules import eps_at, lr_at
-from trainers.session import Session, begin_session, local_batch, state_of
+from trainers.session import Session, begin_session, state_of
 from trainers.threat import ThreatModel
 
 STEPS_PER_CHECK = 20

@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 
 from models.config import Config
 
+PROGRESS = "progress"
+"""Key of a worker's report: a `Progress` as JSON text, with the whole history."""
+NODE = "node"
+"""Key of a worker's report: Ray's id of the node that rank 0 runs on."""
+
 
 class Accuracy(Config):
     """A count of images that a model got right under an attack ("clean" for none)."""

@@ -101,22 +101,3 @@ def _restore(session: Session, state: TrainState) -> None:
     if session.ema is not None and state.ema is not None:
         session.ema.load_state_dict(state.ema)
     session.progress, session.epoch = state.progress, state.epoch
-
-
-def local_batch(config: TrialConfig, world_size: int) -> int:
-    """Returns the images of each batch that one rank sees.
-
-    Raises:
-        ValueError: If the batch cannot be shared evenly, or MixUp or CutMix would see an odd share.
-    """
-    local, rest = divmod(config.batch_size, world_size)
-    if rest:
-        raise ValueError(
-            f"batch_size ({config.batch_size}) must be divisible by the {world_size} workers"
-        )
-    if local % 2 and (config.augment.mixup or config.augment.cutmix):
-        raise ValueError(
-            f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
-            "augment.cutmix need an even number"
-        )
-    return local

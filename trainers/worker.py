@@ -22,13 +22,7 @@ from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig
 from trainers.data.photos import load_split
 from trainers.loop import fit
-from trainers.metrics import Check
-
-PROGRESS = "progress"
-"""Key of a report: a `Progress` as JSON text, with the whole history."""
-
-NODE = "node"
-"""Key of a report: Ray's id of the node that rank 0 runs on."""
+from trainers.metrics import NODE, PROGRESS, Check
 
 
 class WorkerPayload(Config):

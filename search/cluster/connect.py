@@ -78,6 +78,7 @@ def _start_local() -> None:
 
 def _join(address: str) -> None:
     try:
+        _knock(address)
         ray.init(
             address=address,
             runtime_env={
@@ -86,7 +87,7 @@ def _join(address: str) -> None:
             },
             **_quiet(),
         )
-    except (ConnectionError, AuthenticationError, ValueError) as error:
+    except (OSError, AuthenticationError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(
             f"cannot join the Ray cluster at {address}: {reason}\n"
@@ -94,6 +95,13 @@ def _join(address: str) -> None:
             "with token authentication also wants RAY_AUTH_MODE=token and its token in "
             "RAY_AUTH_TOKEN or ~/.ray/auth_token."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError at once where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and "/" not in address and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _quiet() -> dict[str, Any]:

@@ -8,7 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
-from ray.train import RunConfig, ScalingConfig, TrainingFailedError, UserCallback, WorkerGroupError
+from ray.exceptions import RayActorError
+from ray.train import (
+    ControllerError,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    UserCallback,
+    WorkerGroupError,
+)
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -61,7 +69,7 @@ def train(payload: DriverPayload, *, reporter: Callable[[], UserCallback]) -> Fa
         try:
             _trainer(payload, reporter()).fit()
             return None
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayActorError) as error:
             if restarts == 0 or not _is_death(error):
                 return _failure(error)
             restarts -= 1
@@ -120,25 +128,42 @@ def train_on_worker(config: dict[str, str]) -> None:
     )
 
 
-def _is_death(error: TrainingFailedError) -> bool:
-    """Whether a worker died (killed, node lost, out of memory) rather than raised.
+def _is_death(error: Exception) -> bool:
+    """Whether a process died (killed, node lost, out of memory) rather than training raised.
 
     When one of several workers dies, the others raise because their peer is gone.
     """
-    return isinstance(error, WorkerGroupError) and any(
-        isinstance(failure, WorkerHealthCheckFailedError)
-        for failure in error.worker_failures.values()
-    )
+    if not isinstance(error, WorkerGroupError):
+        return isinstance(error, RayActorError)
+    failures = error.worker_failures.values()
+    has_death = any(isinstance(failure, WorkerHealthCheckFailedError) for failure in failures)
+    return has_death and not any(_would_come_again(failure) for failure in failures)
 
 
-def _failure(error: TrainingFailedError) -> Failure:
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, ControllerError):
+        cause = error.controller_failure
+        return Failure(reason=f"controller: {_first_line(cause)}", error=str(error))
     if not isinstance(error, WorkerGroupError):
         return Failure(reason=_first_line(error), error=str(error))
-    rank, cause = min(error.worker_failures.items())
+    rank, cause = min(error.worker_failures.items(), key=lambda item: (_rank(item[1]), item[0]))
     if isinstance(cause, WorkerHealthCheckFailedError):
         died = _first_line(cause.health_check_failure)
         return Failure(reason=f"worker {rank} died: {died}", error=str(error))
     return Failure(reason=f"{type(cause).__name__}: {_first_line(cause)}", error=str(error))
+
+
+def _rank(failure: Exception) -> int:
+    """Orders the failures of several workers: the others lose their peer in consequence."""
+    if _would_come_again(failure):
+        return 0
+    return 1 if isinstance(failure, WorkerHealthCheckFailedError) else 2
+
+
+def _would_come_again(failure: Exception) -> bool:
+    # torch's own class by its name: this process does without torch.
+    is_out_of_memory = type(failure).__name__ == "OutOfMemoryError"
+    return is_out_of_memory or isinstance(failure, (FloatingPointError, MemoryError))
 
 
 def _first_line(error: Exception) -> str:

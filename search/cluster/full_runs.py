@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.train import Checkpoint, UserCallback
 from ray.train.v2._internal.execution.context import TrainRunContext
 
 from evaluation.config import ReferenceConfig
 from models.config import Config
 from search.cluster.driver import DriverPayload, Failure, train
+from search.cluster.reaper import reap
 from search.cluster.tuner import DRIVER_RESOURCES
 from trainers.atomic import write_atomically
+from trainers.metrics import PROGRESS
 
 POLL_S = 1.0
 
@@ -41,10 +44,17 @@ def run_full(
             running[_drive.remote(payload.model_dump_json())] = payload
         done, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S)
         for reference in done:
-            text = ray.get(reference)
-            failure = Failure.model_validate_json(text) if text else None
-            on_end(running.pop(reference), failure)
+            on_end(running.pop(reference), _outcome(reference))
         on_poll()
+
+
+def _outcome(reference: ray.ObjectRef[str]) -> Failure | None:
+    try:
+        text = ray.get(reference)
+    except RayError as error:  # the evaluation raised, or a process died once too often
+        cause = str(error).strip()
+        return Failure(reason=cause.splitlines()[-1], error=cause)
+    return Failure.model_validate_json(text) if text else None
 
 
 @ray.remote(num_cpus=0, resources=DRIVER_RESOURCES, max_retries=2)
@@ -52,6 +62,7 @@ def _drive(text: str) -> str:
     """Trains and evaluates one full run; returns its `Failure` as JSON text, or nothing."""
     payload = FullRunPayload.model_validate_json(text)
     folder = Path(payload.folder)
+    reap({payload.driver.key})  # of a driver that died and is retried here
     failure = train(payload.driver, reporter=lambda: ProgressFile(folder))
     if failure is not None:
         return failure.model_dump_json()
@@ -97,4 +108,4 @@ class ProgressFile(UserCallback):
     ) -> None:
         """Called by Ray Train in the controller."""
         del run_context, checkpoint
-        write_atomically(self._folder / "progress.json", metrics[0]["progress"])
+        write_atomically(self._folder / "progress.json", metrics[0][PROGRESS])

@@ -15,7 +15,7 @@ from search.cluster.reaper import reap
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.ledger import Ledger
-from trainers.metrics import Progress
+from trainers.metrics import NODE, PROGRESS, Progress
 
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
 """Drivers sit on the head node and take no CPU; Tune refuses a request for nothing at all."""
@@ -103,8 +103,8 @@ class LedgerScheduler(FIFOScheduler):
             failure = Failure.model_validate_json(result[FAILURE])
             self._ledger.fail(key, failure.reason, failure.error)
             return TrialScheduler.STOP
-        progress = Progress.model_validate_json(result["progress"])
-        goes_on = self._ledger.report(key, progress, node=result["node"])
+        progress = Progress.model_validate_json(result[PROGRESS])
+        goes_on = self._ledger.report(key, progress, node=result[NODE])
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
 
@@ -115,13 +115,6 @@ class LedgerCallback(Callback):
         """Remembers whose workers to free."""
         self._ledger = ledger
         self._over: set[str] = set()
-
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
-        """The driver's actor was asked for."""
-        del iteration, trials, info
-        self._ledger.start(trial.config["key"])
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object

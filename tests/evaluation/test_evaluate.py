@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from base_trial import base_trial
 from tiny_task import CPU, reference_config
 
 from evaluation.evaluate import evaluate_checkpoint
@@ -16,53 +17,11 @@ from trainers.config import TrialConfig
 from trainers.metrics import Progress
 
 TRIAL = TrialConfig.model_validate(
-    {
-        "data": {
-            "source": "photos",
-            "resolution": 16,
-            "train_images": 12,
-            "select_images": 12,
-            "test_images": 48,
-            "seed": 0,
-        },
-        "model": {
-            "family": "convnext",
-            "stem": "patch",
-            "stem_stride": 4,
-            "depths": [1, 1],
-            "widths": [8, 16],
-            "layer_scale": 0,
-            "drop_path": 0,
-            "normalize": "half",
-        },
-        "threat": {"norm": "linf", "eps": "64/255"},
-        "attack": {"name": "pgd", "steps": 1},
-        "eps_schedule": {"shape": "linear", "ramp": 0},
-        "augment": {
-            "crop_scale": 1,
-            "flip": 0,
-            "color_jitter": 0,
-            "randaugment": 0,
-            "erasing": 0,
-            "mixup": 0,
-            "cutmix": 0,
-        },
-        "optim": {
-            "name": "adamw",
-            "lr": 0.001,
-            "reference_batch": 12,
-            "weight_decay": 0,
-            "betas": [0.9, 0.999],
-            "warmup": 0,
-            "final_lr": 0,
-            "clip_norm": 0,
-        },
-        "label_smoothing": 0,
-        "ema_horizon": 0,
-        "epochs": 1,
-        "batch_size": 12,
-        "seed": 0,
-    }
+    base_trial(
+        data={"train_images": 12, "test_images": 48},
+        model={"stem": "patch", "layer_scale": 0},
+        threat={"eps": "64/255"},
+    )
 )
 
 

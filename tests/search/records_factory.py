@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from base_trial import base_trial
 
 from evaluation.result import EvaluationResult
 from search.config import ExperimentConfig
@@ -18,53 +19,22 @@ from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
 
 ATTACK = "apgd_ce10+apgd_t3x10"
 RUNGS = (3, 6, 12)
-BASE: dict[str, Any] = {
-    "data": {
-        "source": "photos",
+BASE = base_trial(
+    data={
         "resolution": 32,
         "train_images": 960,
         "select_images": 120,
         "test_images": 240,
         "seed": 5,
     },
-    "model": {
-        "family": "convnext",
-        "stem": "patch",
-        "stem_stride": 2,
-        "depths": [1, 1],
-        "widths": [16, 32],
-        "layer_scale": 0,
-        "drop_path": 0,
-        "normalize": "half",
-    },
-    "threat": {"norm": "linf", "eps": "4/255"},
-    "attack": {"name": "pgd", "steps": 1},
-    "eps_schedule": {"shape": "linear", "ramp": 0},
-    "augment": {
-        "crop_scale": 0.5,
-        "flip": 0.5,
-        "color_jitter": 0,
-        "randaugment": 0,
-        "erasing": 0,
-        "mixup": 0,
-        "cutmix": 0,
-    },
-    "optim": {
-        "name": "adamw",
-        "lr": 0.002,
-        "reference_batch": 96,
-        "weight_decay": 0.05,
-        "betas": [0.9, 0.999],
-        "warmup": 0.1,
-        "final_lr": 0.01,
-        "clip_norm": 0,
-    },
-    "label_smoothing": 0.1,
-    "ema_horizon": 0,
-    "epochs": 12,
-    "batch_size": 96,
-    "seed": 7,
-}
+    model={"stem": "patch", "stem_stride": 2, "widths": [16, 32], "layer_scale": 0},
+    attack={"name": "pgd", "steps": 1},
+    augment={"crop_scale": 0.5, "flip": 0.5},
+    optim={"lr": 0.002, "reference_batch": 96, "betas": [0.9, 0.999], "clip_norm": 0},
+    epochs=12,
+    batch_size=96,
+    seed=7,
+)
 
 
 def trial_config(**overrides: Any) -> TrialConfig:

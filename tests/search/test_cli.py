@@ -4,11 +4,15 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from records_factory import record, search_folder, search_records
+from records_factory import check, record, search_folder, search_records, trial_config
 
 from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
 from search.records import write_record
+from trainers.checkpoint import save_checkpoint
+from trainers.data.photos import load_split
+from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
 COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report"]
@@ -91,6 +95,55 @@ def test_a_mistake_exits_with_2_and_one_message_and_leaves_nothing(
     assert words in error
     assert "Traceback" not in error
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["image=3"], "did you mean 'images'"),
+        (["images=many"], "images: Input should be a valid integer"),
+        (["images=999"], "999"),
+    ],
+)
+def test_a_mistake_in_an_evaluation_exits_with_2(
+    overrides: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = trial_config(data__train_images=96, epochs=1)
+    images = load_split(config.data, "train")
+    check_ = check(10, 5)
+    states = fit(
+        config,
+        images=images,
+        rungs=(),
+        evaluate=lambda _: check_,
+        rank=0,
+        world_size=1,
+        device=torch.device("cpu"),
+        resume=None,
+    )
+    save_checkpoint(tmp_path / "model", next(states))
+
+    assert main(["evaluate", "model", *overrides]) == 2
+
+    assert words in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_exits_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK no")
+
+    assert main(["evaluate", "."]) == 2
+
+    assert "is damaged or not a checkpoint" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_refused_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["search", DEMO, "--adress", "x"])
+
+    assert caught.value.code == 2
+    assert "--adress" in capsys.readouterr().err
 
 
 def test_a_name_that_exists_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,10 +34,14 @@ def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name: "),
         ({"ladder.rungs": [6, 3]}, "must rise and stay below"),
         ({"ladder.rungs": [12]}, "must rise and stay below"),
-        ({"early_check.images": 241}, r"must not exceed base\.data\.select_images \(240\)"),
-        ({"reference.images": 999}, r"must not exceed base\.data\.test_images \(240\)"),
-        ({"resources.workers": 3}, r"must be a multiple of resources\.workers \(3\)"),
+        ({"early_check.images": 241}, r"must not exceed data\.select_images \(240\)"),
+        ({"reference.images": 999}, r"must not exceed data\.test_images \(240\)"),
+        ({"resources.workers": 3}, "must be divisible by the 3 workers"),
         ({"warm_start": ["madry"]}, "no recipe 'madry'"),
+        ({"base.optim.lr": float("inf")}, r"base\.optim\.lr: Input should be a finite number"),
+        ({"promotion.overrides": {"data.test_images": 120}}, r"reference\.images \(240\)"),
+        ({"promotion.overrides": {"batch_size": 63}}, "promotion.overrides: with the sample"),
+        ({"promotion.overrides": {"data.seed": 1}}, "must not change data.seed"),
         ({"promotion.overrides": {"epoch": 3}}, "did you mean 'epochs'"),
     ],
 )
@@ -52,6 +56,8 @@ def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], 
         ({"attack.steps": {"int": [0, 3]}}, r"space\.attack\.steps: the value 0 is invalid"),
         ({"eps_schedule.ramp": {"uniform": [0.1, 1.5]}}, "the value 1.5 is invalid"),
         ({"model.stem": {"choice": ["patch", "foo"]}}, "the value 'foo' is invalid"),
+        ({"threat.eps": {"uniform": [0.001, 0.016]}}, "space must not change threat.eps"),
+        ({"epochs": {"int": [6, 12]}}, "space must not change epochs"),
         ({"model.stm": {"choice": ["patch"]}}, "did you mean 'model.stem'"),
         ({"attack.steps": {"range": [1, 3]}}, r"space\.attack\.steps: an axis is one of"),
         (
@@ -67,6 +73,18 @@ def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], 
 def test_a_space_that_could_sample_an_invalid_trial_is_refused(axis: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         load_experiment(DEMO, {"space": axis})
+
+
+def test_an_axis_and_a_nested_override_have_dotted_paths() -> None:
+    overrides = {
+        "space.model.stem": {"choice": ["conv", "patch"]},
+        "promotion.overrides.data.train_images": 1536,
+    }
+
+    experiment = load_experiment(DEMO, overrides)
+
+    assert experiment.space["model.stem"].model_dump() == {"choice": ("conv", "patch")}
+    assert experiment.promotion.overrides == {"epochs": 12, "data.train_images": 1536}
 
 
 def test_an_unknown_key_in_the_file_is_refused(tmp_path: Path) -> None:
@@ -93,8 +111,7 @@ def test_a_missing_file_is_named() -> None:
         load_experiment(Path("nowhere.yaml"), {})
 
 
-def test_every_config_field_says_what_it_means_or_is_plain() -> None:
-    """An experiment in the repository states at least its command and its sources."""
+def test_every_experiment_in_the_repository_states_its_command_and_sources() -> None:
     for path in DEMO.parent.glob("*.yaml"):
         head = path.read_text().split("name:")[0]
         assert "Command:" in head, path

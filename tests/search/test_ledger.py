@@ -38,7 +38,6 @@ class Session:
     def open(self) -> TrialRecord:
         record = self.ledger.next_trial()
         assert record is not None
-        self.ledger.start(record.key)
         return record
 
     def state(self, record: TrialRecord) -> TrialState:
@@ -225,7 +224,6 @@ def test_start_up_is_measured_once_from_the_first_start(tmp_path: Path) -> None:
     assert started_at is not None
 
     session.ledger.report(record.key, progress(50, first_step_at=started_at + 5.0), node="n")
-    session.ledger.start(record.key)
     session.ledger.report(record.key, progress(50, 50, first_step_at=started_at + 99.0), node="n")
 
     assert session.ledger.records[0].startup_s == pytest.approx(5.0)

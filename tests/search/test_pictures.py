@@ -1,17 +1,14 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from records_factory import full_run, record, result, search_records, write_examples
 
-from search.importance import Importance, axis_importance
+from search.importance import Importance
 from search.labels import spread
 from search.pictures import (
     count_examples,
@@ -21,30 +18,12 @@ from search.pictures import (
     save_picture,
     scatter_figure,
 )
-from search.records import TrialRecord
 from trainers.config import PHOTO_CLASSES
-
-SPACE: dict[str, BaseDistribution] = {
-    "attack.name": CategoricalDistribution(["pgd", "apgd"]),
-    "optim.lr": FloatDistribution(1e-4, 1e-1, log=True),
-}
 
 
 def plotted(axes: Axes) -> int:
     bars = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
     return sum(len(np.asarray(bar.lines[0].get_xdata())) for bar in bars if bar.lines[0])
-
-
-def frozen(records: list[TrialRecord], space: dict[str, BaseDistribution]) -> list[Any]:
-    trials = [
-        optuna.trial.create_trial(
-            params={path: r.params[path] for path in space}, distributions=space, value=0.0
-        )
-        for r in records
-    ]
-    for trial, r in zip(trials, records, strict=True):
-        trial.number = r.number
-    return trials
 
 
 def test_the_scatter_has_a_point_for_each_checked_trial_and_each_full_run() -> None:
@@ -112,44 +91,6 @@ def test_every_begun_trial_has_a_curve_and_every_stopped_one_ends_with_an_x() ->
     assert sorted(n for n in lengths if n > 2) == sorted(epochs)
     crosses = [line for line in lower.lines if line.get_marker() == "x" and len(line.get_xdata())]  # pyright: ignore[reportArgumentType]
     assert len(crosses) == sum(r.status == "stopped" for r in records)
-
-
-def test_the_axis_that_decides_is_the_most_important() -> None:
-    records = [
-        record(
-            n,
-            status="completed" if n % 2 else "stopped",
-            epochs=12 if n % 2 else 3,
-            top=0.5 if n % 2 else 0.1,
-            params={"attack.name": "apgd" if n % 2 else "pgd", "optim.lr": 0.001 * (1 + n // 2)},
-        )
-        for n in range(12)
-    ]
-
-    importance = axis_importance(records, frozen(records, SPACE))
-
-    assert importance.n == 12
-    assert next(iter(importance.shares)) == "attack.name"
-    assert sum(importance.shares.values()) == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("tops", "axes", "reason"),
-    [
-        ([0.1, 0.2, 0.3], ["optim.lr", "attack.name"], "needs 4 completed or stopped trials"),
-        ([0.1, 0.2, 0.3, 0.4], ["optim.lr"], "needs two axes"),
-        ([0.0, 0.0, 0.0, 0.0], ["optim.lr", "attack.name"], "the trials tie"),
-    ],
-)
-def test_importance_says_why_it_is_missing(tops: list[float], axes: list[str], reason: str) -> None:
-    records = [record(n, top=top) for n, top in enumerate(tops)]
-    if reason == "the trials tie":
-        records = [r.model_copy(update={"progress": records[0].progress}) for r in records]
-
-    importance = axis_importance(records, frozen(records, {axis: SPACE[axis] for axis in axes}))
-
-    assert importance.shares == {}
-    assert reason in importance.reason
 
 
 def test_the_bars_are_the_shares_with_the_largest_on_top() -> None:

@@ -2,17 +2,28 @@ import io
 from pathlib import Path
 
 import pytest
-from records_factory import experiment, record, search_records
+from records_factory import (
+    experiment,
+    full_run,
+    progress,
+    record,
+    result,
+    search_folder,
+    search_records,
+    write_promoted,
+)
 from rich.console import Console
 
+from search.full_view import FullRunView
 from search.progress import (
     ProgressView,
     duration,
-    estimate_seconds_left,
     new_events,
     status_table,
 )
-from search.records import TrialRecord
+from search.records import Promoted, TrialRecord
+from search.time_left import estimate_seconds_left
+from trainers.atomic import write_atomically
 
 
 def console(*, is_terminal: bool) -> Console:
@@ -99,6 +110,16 @@ def test_a_terminal_gets_a_table_with_the_best_trial() -> None:
     assert "t00011" in written(out)
 
 
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 # A trial of record n: n + 6 s start-up, 10 s an epoch, 2 s a check at epochs 3, 6 and 12.
 WHOLE = record(0)  # 6 + 120 + 6 = 132 s
 STOPPED = record(4, status="stopped", epochs=3)  # 10 + 30 + 2 = 42 s
@@ -121,16 +142,60 @@ FRESH = record(5, status="running", epochs=0)
 def test_the_time_left_is_the_work_left_shared_by_the_places(
     records: list[TrialRecord], total: int, concurrent: int, seconds: float | None
 ) -> None:
-    left = estimate_seconds_left(records, total, concurrent)
+    left = estimate_seconds_left(records, total, concurrent, ages={})
 
     assert left == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "seconds"),
+    [(4.0, 60.0), (500.0, 64 - 64 / 6)],  # at most one epoch is believed done without a report
+)
+def test_the_time_left_runs_down_between_epochs(age_s: float, seconds: float) -> None:
+    left = estimate_seconds_left([HALF], 1, 1, ages={HALF.key: age_s})
+
+    assert left == pytest.approx(seconds)
+
+
+def test_the_clocks_on_a_terminal_run_while_nothing_is_reported() -> None:
+    out, clock = console(is_terminal=True), Clock()
+
+    with ProgressView(out, total_trials=1, concurrent=1, clock=clock) as view:
+        clock.now += 65
+        view.show([HALF])
+        clock.now += 2
+        view.show([HALF])
+        clock.now += 2
+
+    last_frame = written(out).rpartition("0 of 1 trials done")[2]
+    assert "elapsed 1:09, about 1:00 left" in last_frame
+    assert "6/12" in last_frame
+    assert last_frame.count("1:00") == 2  # in the header, and in the trial's row
+
+
+def test_a_new_epoch_sets_the_age_of_its_trial_alone_to_zero() -> None:
+    out, clock = console(is_terminal=True), Clock()
+    other = record(3, status="running", epochs=3)  # 32 / 3 s an epoch, 9 to go: 96 s
+    after = record(3, status="running", epochs=6)  # 64 s to go, as HALF had
+
+    with ProgressView(out, total_trials=2, concurrent=2, clock=clock) as view:
+        view.show([HALF, other])
+        clock.now += 4
+        view.show([HALF, after])
+
+    last_frame = written(out).rpartition("0 of 2 trials done")[2]
+    rows = {line.split()[0]: line.split()[-1] for line in last_frame.splitlines() if "t000" in line}
+    assert {key: text for key, text in rows.items() if key.startswith("t")} == {
+        "t00002": "1:00",
+        "t00003": "1:04",
+    }
 
 
 def test_status_shows_every_trial_and_says_when_nothing_runs(tmp_path: Path) -> None:
     out = console(is_terminal=False)
     finished = [trial for trial in search_records() if trial.status != "running"]
 
-    out.print(status_table(finished, experiment(tmp_path)))
+    out.print(status_table(finished, experiment(tmp_path), []))
 
     text = written(out)
     assert all(trial.key in text for trial in finished)
@@ -141,9 +206,91 @@ def test_status_shows_every_trial_and_says_when_nothing_runs(tmp_path: Path) -> 
 def test_status_of_a_search_without_trials_says_so(tmp_path: Path) -> None:
     out = console(is_terminal=False)
 
-    out.print(status_table([], experiment(tmp_path)))
+    out.print(status_table([], experiment(tmp_path), []))
 
     assert "No trial has begun." in written(out)
+
+
+def test_status_shows_the_full_runs_below_the_trials(tmp_path: Path) -> None:
+    out = Console(file=io.StringIO(), width=200)
+    begun = full_run("t00005").model_copy(update={"status": "running", "progress": None})
+    training = begun.model_copy(update={"key": "t00006", "progress": progress(9)})
+    failed = begun.model_copy(
+        update={"key": "t00007", "status": "failed", "reason": "lost [its] node\ntwice"}
+    )
+    evaluated = result(clean=150, robust=96)
+    promoted: list[Promoted] = [
+        (full_run("t00003"), evaluated),
+        *((run, None) for run in (begun, training, failed)),
+    ]
+
+    out.print(status_table([WHOLE], experiment(tmp_path), promoted))
+
+    rows = {words[0]: words[1:] for line in written(out).splitlines() if (words := line.split())}
+    (low, high), (least, most) = evaluated.clean.interval, evaluated.robust.interval
+    assert list(rows)[-4:] == ["t00003", "t00005", "t00006", "t00007"]
+    assert " ".join(rows["t00003"]) == (
+        f"tpe completed 12/30 0.625 [{low:.3f}, {high:.3f}] (clean, n=240) "
+        f"0.400 [{least:.3f}, {most:.3f}] (autoattack-standard, n=240)"
+    )
+    assert " ".join(rows["t00005"]) == "tpe running 0/30 not evaluated yet"
+    assert " ".join(rows["t00006"]) == "tpe running 9/30 not evaluated yet"
+    assert " ".join(rows["t00007"]) == "tpe failed 0/30 lost [its] node"
+    assert "No trial is running." not in written(out)
+
+
+def test_a_narrow_terminal_keeps_attack_and_n_of_a_full_run(tmp_path: Path) -> None:
+    out = console(is_terminal=False)  # 60 columns
+    promoted: list[Promoted] = [(full_run("t00003"), result(clean=150, robust=96))]
+
+    out.print(status_table([WHOLE], experiment(tmp_path), promoted))
+
+    text = "".join(written(out).split())
+    assert "0.400" in text
+    assert "n=240" in text
+    assert "No trial is running." in written(out)
+
+
+def test_the_reference_attack_tells_the_time_left_at_the_pace_of_this_session(
+    tmp_path: Path,
+) -> None:
+    out, clock, folder = console(is_terminal=False), Clock(), search_folder(tmp_path)
+    run = full_run("t00003").model_copy(update={"progress": None})
+    root = write_promoted(folder, run, None)
+    write_atomically(root / "progress.json", progress(30).model_dump_json())
+
+    with FullRunView(folder, [run], out, clock=clock) as view:
+        view.refresh()
+        for done in (60, 120, 240):
+            clock.now += 45
+            write_atomically(root / "evaluated", f"{done} 240")
+            view.refresh()
+            clock.now += 5
+            view.refresh()
+
+    said = [line for line in written(out).splitlines() if "images" in line]
+    assert [line.partition("attack, ")[2] for line in said] == [
+        "60 of 240 images, left about 135 s",
+        "120 of 240 images, left about 95 s",
+        "240 of 240 images",
+    ]
+
+
+def test_a_resumed_attack_waits_for_a_batch_before_it_tells_the_time_left(tmp_path: Path) -> None:
+    out, clock, folder = console(is_terminal=False), Clock(), search_folder(tmp_path)
+    run = full_run("t00003")
+    root = write_promoted(folder, run, None)
+    write_atomically(root / "evaluated", "120 240")
+
+    with FullRunView(folder, [run], out, clock=clock) as view:
+        view.refresh()
+        clock.now += 30
+        write_atomically(root / "evaluated", "180 240")
+
+    assert written(out).splitlines()[-2:] == [
+        "full run t00003: reference attack, 120 of 240 images",
+        "full run t00003: reference attack, 180 of 240 images, left about 30 s",
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.4, "0:05"), (125, "2:05"), (3723, "1:02:03")])

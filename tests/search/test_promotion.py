@@ -3,7 +3,7 @@ import random
 import pytest
 from records_factory import check, progress, record
 
-from search.errors import UserError
+from search.errors import NothingToShowError, UserError
 from search.promotion import select_for_promotion
 from search.records import TrialRecord
 
@@ -56,7 +56,9 @@ def test_only_completed_trials_are_compared() -> None:
 def test_nothing_to_promote_says_why() -> None:
     records = [record(0, status="failed", epochs=0), scored(1, robust=5, clean=10)]
 
-    with pytest.raises(UserError, match="1 of 2 completed, none with clean accuracy of at least"):
+    with pytest.raises(
+        NothingToShowError, match="1 of 2 completed, none with clean accuracy of at least"
+    ):
         select_for_promotion(records, top_k=1, min_clean_accuracy=0.5)
     with pytest.raises(UserError, match="--top must be at least 1, got 0"):
         select_for_promotion(records, top_k=0, min_clean_accuracy=0.5)
