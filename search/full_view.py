@@ -86,8 +86,8 @@ def full_runs_table(promoted: Sequence[Promoted]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("full run", "origin", "status", "epoch"):
         table.add_column(name, no_wrap=True)
-    table.add_column("clean")
-    table.add_column("robust, or why not")
+    for name in ("clean", "robust, or why not"):
+        table.add_column(name, overflow="fold")
     for run, result in promoted:
         # Text, not str: a reason may hold brackets, which rich would read as markup.
         cells = [run.key, run.origin, run.status, f"{_epochs(run)}/{run.config.epochs}"]

@@ -245,9 +245,9 @@ def test_a_narrow_terminal_keeps_attack_and_n_of_a_full_run(tmp_path: Path) -> N
 
     out.print(status_table([WHOLE], experiment(tmp_path), promoted))
 
-    text = "".join(written(out).split())
-    assert "0.400" in text
-    assert "n=240" in text
+    assert "0.400" in written(out)
+    assert "n=240" in written(out)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in written(out).partition("full run")[2]
     assert "No trial is running." in written(out)
 
 

@@ -29,8 +29,10 @@ TINY = [
     "promotion.min_clean_accuracy=0",
     "promotion.overrides={epochs: 2}",
     "reference.images=12",
-    "reference.batch_size=6",
+    "reference.batch_size=12",
 ]
+NOTHING_TO_PROMOTE = "promotion.min_clean_accuracy=1"
+"""Ends a search after its trials, with exit code 1."""
 DEADLINE_S = 420
 
 
@@ -47,19 +49,19 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
         )
 
 
-def finish(process: subprocess.Popen[str], folder: Path) -> None:
-    """Waits for a clean end."""
+def finish(process: subprocess.Popen[str], folder: Path, *, code: int = 0) -> None:
+    """Waits for an end with the exit code `code`."""
     try:
-        code = process.wait(timeout=DEADLINE_S)
+        ended = process.wait(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise AssertionError(f"hangs; its output:\n{(folder / 'log').read_text()}") from None
-    assert code == 0, (folder / "log").read_text()
+    assert ended == code, (folder / "log").read_text()
 
 
-def run(arguments: list[str], folder: Path) -> None:
-    """Runs `rampart ARGUMENTS` to a clean end."""
-    finish(start(arguments, folder), folder)
+def run(arguments: list[str], folder: Path, *, code: int = 0) -> None:
+    """Runs `rampart ARGUMENTS` to its end."""
+    finish(start(arguments, folder), folder, code=code)
 
 
 def records(folder: Path, name: str = "demo") -> list[TrialRecord]:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs import DEMO, TINY, finish, records, run, search_folder, start, wait_until
+from runs import (
+    DEMO,
+    NOTHING_TO_PROMOTE,
+    TINY,
+    finish,
+    records,
+    run,
+    search_folder,
+    start,
+    wait_until,
+)
 
 from evaluation.result import EvaluationResult
 from search.records import FullRun, TrialRecord
@@ -56,12 +66,13 @@ def _node(command: list[str], environment: dict[str, str]) -> subprocess.Popen[b
 
 def _wait_for_cpus(address: str, cpus: int, environment: dict[str, str]) -> None:
     command = [RAY, "status", f"--address={address}"]
+    said = ""
     for _ in range(60):
-        status = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if f"/{cpus}.0 CPU" in status.stdout:
+        said = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
+        if f"/{cpus}.0 CPU" in said:
             return
         time.sleep(1)
-    raise AssertionError(f"the cluster does not come up: {status.stdout}{status.stderr}")
+    raise AssertionError(f"the cluster does not come up: {said}")
 
 
 def is_whole(record: TrialRecord) -> bool:
@@ -101,7 +112,8 @@ def test_the_main_job_runs_end_to_end_beside_another_ray(tmp_path: Path, cluster
 
 
 def test_a_search_on_a_cluster_uses_both_nodes(tmp_path: Path, cluster: str) -> None:
-    run(["search", str(DEMO), "--address", cluster, *TINY], tmp_path)
+    arguments = ["--address", cluster, *TINY, NOTHING_TO_PROMOTE]
+    run(["search", str(DEMO), *arguments], tmp_path, code=1)
 
     assert len({record.node for record in records(tmp_path)}) == 2
     assert {record.status for record in records(tmp_path)} == {"completed", "stopped"}
@@ -156,16 +168,17 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
         "budget.trials=3",
         "ladder.rungs=[]",
         "sampler={name: random, seed: 10, startup_trials: 0}",
+        NOTHING_TO_PROMOTE,
     ]
     process = start(["search", str(DEMO), *overrides], tmp_path)
-    wait_until(lambda: any(1 <= r.epochs for r in records(tmp_path)[:1]), process, tmp_path)
+    wait_until(lambda: any(r.epochs >= 1 for r in records(tmp_path)[:1]), process, tmp_path)
     before = records(tmp_path)[0].progress
     workers = _train_workers(process.pid)
     assert before is not None
     assert workers
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    finish(process, tmp_path)
+    finish(process, tmp_path, code=1)
 
     first, broken, last = records(tmp_path)
     assert [first.params["optim.lr"], broken.params["optim.lr"]] == [1e-3, 1e30]
@@ -201,20 +214,21 @@ def test_a_search_that_cannot_run_leaves_nothing(
 
 
 def test_two_searches_at_once_disturb_neither(tmp_path: Path) -> None:
-    one_by_one = [*TINY, "budget.trials=2", "resources.concurrent_trials=1", "ladder.rungs=[1]"]
+    one_by_one = [*TINY, NOTHING_TO_PROMOTE, "budget.trials=3", "resources.concurrent_trials=1"]
     both = [start(["search", str(DEMO), *one_by_one, f"name={n}"], tmp_path) for n in ("a", "b")]
     for process in both:
-        finish(process, tmp_path)
+        finish(process, tmp_path, code=1)
 
     for name in ("a", "b"):
         assert {r.status for r in records(tmp_path, name)} <= {"completed", "stopped"}
-        assert len(records(tmp_path, name)) == 2
-        assert len(list(search_folder(tmp_path, name).promoted.glob("*/result.json"))) == 2
+        assert len(records(tmp_path, name)) == 3
+        assert (search_folder(tmp_path, name).report / "index.html").exists()
 
 
 def test_a_trial_of_two_workers_trains(tmp_path: Path) -> None:
-    overrides = [*TINY, "budget.trials=1", "resources.workers=2", "resources.concurrent_trials=1"]
-    run(["search", str(DEMO), *overrides], tmp_path)
+    overrides = [*TINY, NOTHING_TO_PROMOTE, "budget.trials=1", "resources.workers=2"]
+    overrides += ["resources.concurrent_trials=1"]
+    run(["search", str(DEMO), *overrides], tmp_path, code=1)
 
     (record,) = records(tmp_path)
     assert record.status == "completed"
