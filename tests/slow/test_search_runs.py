@@ -213,15 +213,27 @@ def test_a_search_that_cannot_run_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_two_searches_at_once_disturb_neither(tmp_path: Path) -> None:
-    one_by_one = [*TINY, NOTHING_TO_PROMOTE, "budget.trials=3", "resources.concurrent_trials=1"]
-    both = [start(["search", str(DEMO), *one_by_one, f"name={n}"], tmp_path) for n in ("a", "b")]
-    for process in both:
-        finish(process, tmp_path, code=1)
+def test_two_searches_at_once_disturb_neither_though_one_runs_out_of_memory(
+    tmp_path: Path,
+) -> None:
+    shared = [*TINY, NOTHING_TO_PROMOTE, "budget.trials=3", "resources.concurrent_trials=1"]
+    # This seed draws a small model, then one of 256 terabytes, then the small one again.
+    widths = [
+        "space={model.widths: {choice: [[16, 32], [16, 4000000]]}}",
+        "warm_start=[]",
+        "ladder.rungs=[]",
+        "sampler={name: random, seed: 10, startup_trials: 0}",
+    ]
+    sane = start(["search", str(DEMO), *shared, "name=sane"], tmp_path)
+    huge = start(["search", str(DEMO), *shared, *widths, "name=huge"], tmp_path)
+    finish(sane, tmp_path, code=1)
+    finish(huge, tmp_path, code=1)
 
-    for name in ("a", "b"):
-        assert {r.status for r in records(tmp_path, name)} <= {"completed", "stopped"}
-        assert len(records(tmp_path, name)) == 3
+    assert {r.status for r in records(tmp_path, "sane")} <= {"completed", "stopped"}
+    assert len(records(tmp_path, "sane")) == 3
+    assert [r.status for r in records(tmp_path, "huge")] == ["completed", "failed", "completed"]
+    assert "can't allocate memory" in records(tmp_path, "huge")[1].reason
+    for name in ("sane", "huge"):
         assert (search_folder(tmp_path, name).report / "index.html").exists()
 
 

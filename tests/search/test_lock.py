@@ -1,0 +1,39 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.errors import UserError
+from search.lock import is_locked, locked
+
+HOLDER = "from pathlib import Path; from search.lock import locked; import sys, time\n"
+HOLDER += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+def test_a_second_process_is_refused_and_a_kill_frees_the_search(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+
+        assert is_locked(tmp_path)
+        with pytest.raises(UserError, match=f"run by process {holder.pid}"), locked(tmp_path):
+            pass
+
+        holder.kill()
+
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        pass
+
+
+def test_looking_at_the_lock_writes_nothing(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"), locked(tmp_path / "gone"):
+        pass
