@@ -97,7 +97,7 @@ def status(folder: SearchFolder, console: Console) -> None:
     console.print(status_table(read_records(folder.trials), experiment, promoted))
     if not is_locked(folder.root):
         name = name_of(folder)
-        console.print(f"No process is working on it; `rampart resume {name}` goes on.")
+        console.print(f"No process is working on it; `rampart resume {name}` runs what is missing.")
 
 
 def report(folder: SearchFolder, console: Console) -> None:

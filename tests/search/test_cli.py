@@ -166,7 +166,7 @@ def test_status_reads_a_search_from_disk(
 
     text = capsys.readouterr().out
     assert "11 of 12 trials done" in text
-    assert "`rampart resume photos` goes on" in text
+    assert "`rampart resume photos` runs what is missing" in text
 
 
 def test_report_writes_tables_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

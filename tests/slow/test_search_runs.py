@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs import (
+from launch import (
     DEMO,
     NOTHING_TO_PROMOTE,
     TINY,
