@@ -7,8 +7,14 @@ import pytest
 from search.errors import UserError
 from search.lock import is_locked, locked
 
-HOLDER = "from pathlib import Path; from search.lock import locked; import sys, time\n"
-HOLDER += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+HOLDER = """
+from pathlib import Path
+from search.lock import locked
+import sys, time
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_second_process_is_refused_and_a_kill_frees_the_search(tmp_path: Path) -> None:
