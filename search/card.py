@@ -17,7 +17,7 @@ LIMITS = """\
 - Robust accuracy holds for this threat model, this attack and these images. Other norms, larger
   radii and natural shifts are not covered.
 - One training seed: the intervals hold the choice of test images, not the noise of training.
-- The select split ranked the trials; the test split, read for these numbers, chose nothing.
+- The select split ranked the trials; the test split chose nothing within this search.
 - Not meant for decisions about people, nor for systems where safety or security depends on it."""
 
 

@@ -281,5 +281,5 @@ def _checkpoint_folder(path: Path) -> Path:
             return folder.absolute()
     raise UserError(
         f"no checkpoint at {path}: expected a folder with checkpoint.pt, such as "
-        "runs/NAME/promoted/KEY or runs/NAME/trials/KEY"
+        "runs/NAME/promoted/KEY"
     )
