@@ -30,7 +30,7 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     from search.cluster.connect import connected
 
     check_models(experiment)
-    refuse_existing(experiment)
+    refuse_folder(experiment)
     with connected(address, experiment.resources):
         folder = create_folder(experiment)
         console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
@@ -153,8 +153,8 @@ def _reference(checkpoint: Path, config: TrialConfig) -> ReferenceConfig:
     return ReferenceConfig(version="standard", images=images, batch_size=120, seed=0)
 
 
-def refuse_existing(experiment: ExperimentConfig) -> None:
-    """Raises UserError if the name of the search is taken."""
+def refuse_folder(experiment: ExperimentConfig) -> None:
+    """Raises UserError, before Ray starts, if the folder of the search is taken or out of reach."""
     root = Path(experiment.runs_dir).absolute() / experiment.name
     if root.exists():
         name = name_of(SearchFolder(root=root))
@@ -162,6 +162,11 @@ def refuse_existing(experiment: ExperimentConfig) -> None:
             f"{root} exists already; `rampart resume {name}` goes on with it, "
             "and name=ANOTHER starts a new search"
         )
+    there = next(parent for parent in root.parents if parent.exists())
+    if not there.is_dir():
+        raise _not_writable(experiment, f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _not_writable(experiment, f"no permission to write in {there}")
 
 
 def create_folder(experiment: ExperimentConfig) -> SearchFolder:
@@ -172,7 +177,7 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
     """
     from search.study import create_study
 
-    refuse_existing(experiment)
+    refuse_folder(experiment)
     root = Path(experiment.runs_dir).absolute() / experiment.name
     draft = SearchFolder(root=root.with_name(f".{root.name}.{os.getpid()}"))
     try:
@@ -184,11 +189,15 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
         finally:
             shutil.rmtree(draft.root, ignore_errors=True)
     except OSError as error:
-        raise UserError(
-            f"runs_dir {experiment.runs_dir!r} cannot be written: {error.strerror}; "
-            "choose another with runs_dir=PATH"
-        ) from error
+        raise _not_writable(experiment, error.strerror or str(error)) from error
     return SearchFolder(root=root)
+
+
+def _not_writable(experiment: ExperimentConfig, reason: str) -> UserError:
+    return UserError(
+        f"runs_dir {experiment.runs_dir!r} cannot be written: {reason}; "
+        "choose another with runs_dir=PATH"
+    )
 
 
 def find_search(name: str) -> SearchFolder:

@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import AuthenticationError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnschedulableError,
+    AuthenticationError,
+    GetTimeoutError,
+)
 
 from search.config import ResourcesConfig
 from search.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "trainers", "evaluation", "search")
+_PROBE_S = 120
 
 # Read by Ray in this process, and passed on to every worker.
 _ENVIRONMENT = {
@@ -87,14 +93,33 @@ def _join(address: str) -> None:
             },
             **_quiet(),
         )
+        _prove_actors()
     except (OSError, AuthenticationError, ValueError, RuntimeError) as error:
+        ray.shutdown()
         reason = str(error).strip().split("\n", 1)[0]
         raise UserError(
             f"cannot join the Ray cluster at {address}: {reason}\n"
             "Give --address as HOST:PORT of its head (`ray start --head` prints it); a cluster "
-            "with token authentication also wants RAY_AUTH_MODE=token and its token in "
-            "RAY_AUTH_TOKEN or ~/.ray/auth_token."
+            "with token authentication wants RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN "
+            "or ~/.ray/auth_token, and one without it wants RAY_AUTH_MODE=disabled."
         ) from error
+
+
+def _prove_actors() -> None:
+    """Raises RuntimeError if the cluster starts no actor for us.
+
+    With RAY_AUTH_MODE=token, Ray joins a cluster without authentication and every actor dies.
+    """
+    probe = ray.remote(num_cpus=0)(_Probe).remote()
+    try:
+        ray.get(probe.__ray_ready__.remote(), timeout=_PROBE_S)
+    except (ActorDiedError, ActorUnschedulableError, GetTimeoutError) as error:
+        raise RuntimeError(f"it starts no process for us: {error}") from error
+    ray.kill(probe)
+
+
+class _Probe:
+    """An actor that does nothing."""
 
 
 def _knock(address: str) -> None:

@@ -213,6 +213,17 @@ def test_a_search_that_cannot_run_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
+def test_a_cluster_that_refuses_us_costs_no_trial(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    run(["search", str(DEMO), *TINY, "--address", cluster], tmp_path, code=2)
+
+    assert "RAY_AUTH_MODE=disabled" in (tmp_path / "log").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
 def test_two_searches_at_once_disturb_neither_though_one_runs_out_of_memory(
     tmp_path: Path,
 ) -> None:
