@@ -110,7 +110,8 @@ def _prove_actors() -> None:
 
     With RAY_AUTH_MODE=token, Ray joins a cluster without authentication and every actor dies.
     """
-    probe = ray.remote(num_cpus=0)(_Probe).remote()
+    actor_class: Any = ray.remote(num_cpus=0)(_Probe)
+    probe = actor_class.remote()
     try:
         ray.get(probe.__ray_ready__.remote(), timeout=_PROBE_S)
     except (ActorDiedError, ActorUnschedulableError, GetTimeoutError) as error:
