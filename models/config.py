@@ -14,6 +14,9 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
 class ConvNeXtConfig(Config):
     """A ConvNeXt (Liu et al. 2022, arXiv:2201.03545) with a choice of stem, depths and widths."""
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
-from models.config import Config
+from models.config import Config, Fraction
 from search.errors import explain
 from search.overrides import value_at, with_overrides
 from search.recipes import RECIPES
 from search.space import Axis, axis_ends, contains
-from trainers.config import Fraction, TrialConfig, local_batch
+from trainers.config import TrialConfig, local_batch
 
 CORNERS = 100
 PINNED_IN_FULL_RUNS = ("data.source", "data.seed", "threat")

@@ -6,14 +6,13 @@ a recipe means the same at every fidelity and on every number of workers. Light:
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from models.config import Config, ModelConfig
+from models.config import Config, Fraction, ModelConfig
+from trainers.attacks.config import AttackConfig
 from trainers.threat import ThreatModel
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 PHOTO_CLASSES = (
     "astronaut",
@@ -53,21 +52,40 @@ class DataConfig(Config):
         return len(PHOTO_CLASSES)
 
 
-class AttackConfig(Config):
-    """The attack that makes training examples, in eval mode, from the clean image."""
+class ObjectiveConfig(Config):
+    """What training minimises."""
 
-    name: Literal["pgd", "apgd"]
-    """`pgd`: random start, steps of 1.5 eps / steps, last iterate (Debenedetti et al. 2023,
-    arXiv:2209.07399). `apgd`: no random start, best iterate (Singh et al. 2023)."""
-    steps: int = Field(ge=1)
+    name: Literal["at", "trades", "mart"]
+    """`at`: cross-entropy on the attacked batch. `trades` (Zhang et al. 2019, arXiv:1901.08573)
+    and `mart` (Wang et al. 2020, OpenReview rklOg6EFwS) also see the clean one."""
+    beta: float = Field(ge=0)
+    """Weight of the second term of `trades` and `mart`; 6 in both papers."""
 
 
-class EpsScheduleConfig(Config):
-    """Radius during training: rises from 0 to `threat.eps`, then stays."""
+class ScheduleConfig(Config):
+    """How a value comes to its final one, from `start` times it, step by step without a jump."""
 
-    shape: Literal["linear", "cosine"]
+    shape: Literal["constant", "linear", "cosine", "step"]
+    """Of the rise. `cosine` is half a wave, also called sine; `step` jumps after `delay`."""
+    start: Fraction
+    """Share of the final value before the rise."""
+    delay: Fraction
+    """Fraction of training before the rise."""
     ramp: Fraction
-    """Fraction of training over which eps rises; 0 is the constant schedule."""
+    """Fraction of training that the rise takes."""
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ScheduleConfig":
+        if self.shape == "constant" and (self.start != 1 or self.delay or self.ramp):
+            raise ValueError("shape=constant needs start=1, delay=0 and ramp=0")
+        if self.shape == "step" and self.ramp:
+            raise ValueError(f"shape=step needs ramp=0, got ramp={self.ramp:g}; delay says when")
+        if self.delay + self.ramp > 1:
+            raise ValueError(
+                f"delay ({self.delay:g}) + ramp ({self.ramp:g}) must not exceed 1, "
+                "or the final value is never reached"
+            )
+        return self
 
 
 class AugmentConfig(Config):
@@ -75,8 +93,12 @@ class AugmentConfig(Config):
 
     crop_scale: float = Field(gt=0, le=1)
     """Least area of RandomResizedCrop as a fraction of the image; 1 switches it off."""
+    pad_crop: float = Field(ge=0, lt=1)
+    """Zero padding of a random crop at full size, as a fraction of the side; 4 / 32 for CIFAR."""
     flip: Fraction
     """Probability of a horizontal flip."""
+    rotation: float = Field(ge=0, le=180)
+    """Largest angle of a random rotation, in degrees; corners become black."""
     color_jitter: float = Field(ge=0, lt=1)
     """Strength of brightness, contrast and saturation jitter; 0.4 in DeiT."""
     randaugment: float = Field(ge=0, le=10)
@@ -90,22 +112,67 @@ class AugmentConfig(Config):
 
 
 class OptimConfig(Config):
-    """Optimiser and learning-rate schedule: linear warm-up, then cosine to `final_lr` x peak."""
+    """Optimiser and learning-rate schedule: warm-up, decay, cool-down at the final rate."""
 
-    name: Literal["adamw", "sgd"]
+    name: Literal["adamw", "sgd", "lamb"]
     lr: float = Field(gt=0)
-    """Peak learning rate for a global batch of `reference_batch` images, scaled linearly."""
+    """Peak learning rate for a global batch of `reference_batch` images."""
     reference_batch: int = Field(gt=0)
+    lr_scaling: Literal["linear", "sqrt", "none"]
+    """How the peak grows with the batch."""
     weight_decay: float = Field(ge=0)
-    """Applied to weights with two or more dimensions; biases, norms and scales are exempt."""
+    """Decoupled from the gradient in AdamW and LAMB, not in SGD. Applied to weights with two or
+    more dimensions, save those the architecture exempts (position embeddings, class tokens);
+    biases, norms and scales are exempt."""
     betas: tuple[Fraction, Fraction]
-    """AdamW's betas; SGD takes the first as its momentum."""
+    """Betas of AdamW and LAMB; SGD takes the first as its momentum."""
+    layer_decay: float = Field(gt=0, le=1)
+    """Factor on lr from each layer to the one below it (BEiT, arXiv:2106.08254); 1 is off."""
+    schedule: Literal["cosine", "linear", "step"]
+    """Of the decay from the peak to `final_lr`; `step` multiplies by 0.1 every `step_every`."""
     warmup: float = Field(ge=0, lt=1)
-    """Fraction of training over which lr rises from 0 to its peak."""
+    """Fraction of training over which lr rises from `warmup_lr` to its peak."""
+    warmup_lr: Fraction
+    """First learning rate as a fraction of the peak."""
+    decay_after_warmup: bool
+    """Whether the decay begins after the warm-up, or at the start of training and the warm-up
+    hides its beginning, as in timm."""
+    cooldown: float = Field(ge=0, lt=1)
+    """Fraction of training at the end that stays at the last learning rate."""
     final_lr: Fraction
-    """Last learning rate as a fraction of the peak."""
+    """Last learning rate as a fraction of the peak; `step` does not go below it."""
+    step_every: float = Field(gt=0, le=1)
+    """Fraction of training between two drops; `step` only."""
     clip_norm: float = Field(ge=0)
     """Largest global gradient norm; 0 switches clipping off."""
+
+    @model_validator(mode="after")
+    def _decay_has_room(self) -> "OptimConfig":
+        if self.warmup + self.cooldown >= 1:
+            raise ValueError(
+                f"optim.warmup ({self.warmup:g}) + optim.cooldown ({self.cooldown:g}) must be "
+                "less than 1"
+            )
+        return self
+
+
+class ComputeConfig(Config):
+    """How the arithmetic is done: speed and memory, not the recipe."""
+
+    precision: Literal["fp32", "bf16"]
+    """`bf16`: autocast of the network; images, perturbations, logits, losses and weights stay in
+    fp32."""
+    channels_last: bool
+    """Memory format of model and images; faster for convolutions."""
+    compile: bool
+    """torch.compile of the attack as one graph, and of the training pass; minutes at the start."""
+    accumulation: int = Field(ge=1)
+    """Parts that each rank's share of a batch is worked off in; memory falls, the result stays
+    (batch norm excepted)."""
+    checkpointing: bool
+    """Recomputes activations in the training pass: less memory, a third more time there."""
+    sync_bn: bool
+    """Batch statistics over all workers; GPU only."""
 
 
 class TrialConfig(Config):
@@ -115,7 +182,14 @@ class TrialConfig(Config):
     model: ModelConfig
     threat: ThreatModel
     attack: AttackConfig
-    eps_schedule: EpsScheduleConfig
+    objective: ObjectiveConfig
+    eps_schedule: ScheduleConfig
+    """Of eps, up to `threat.eps`."""
+    steps_schedule: ScheduleConfig
+    """Of the attack's steps, up to `attack.steps`, rounded, at least 1."""
+    resolution_schedule: ScheduleConfig
+    """Of the side of training images, up to `data.resolution`, rounded to a multiple of 4 (of 32
+    from 128 pixels on)."""
     augment: AugmentConfig
     optim: OptimConfig
     label_smoothing: float = Field(ge=0, lt=1)
@@ -125,6 +199,7 @@ class TrialConfig(Config):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     """Global batch, over all workers."""
+    compute: ComputeConfig
     seed: int = Field(ge=0)
 
     @model_validator(mode="after")
@@ -137,6 +212,15 @@ class TrialConfig(Config):
         if self.batch_size % 2 and (self.augment.mixup or self.augment.cutmix):
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be even with augment.mixup or augment.cutmix"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objective_fits_the_attack(self) -> "TrialConfig":
+        if self.objective.name != "at" and self.attack.fraction < 1:
+            raise ValueError(
+                f"objective {self.objective.name} weighs clean against attacked images itself; "
+                f"it needs attack.fraction=1, got {self.attack.fraction:g}"
             )
         return self
 
@@ -162,5 +246,10 @@ def local_batch(config: TrialConfig, world_size: int) -> int:
         raise ValueError(
             f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
             "augment.cutmix need an even number"
+        )
+    if local % config.compute.accumulation:
+        raise ValueError(
+            f"each of the {world_size} workers gets {local} images of a batch, which "
+            f"compute.accumulation ({config.compute.accumulation}) must divide"
         )
     return local

@@ -22,7 +22,7 @@ def parse_fraction(value: object) -> object:
 class ThreatModel(Config):
     """An lp ball of radius `eps` around the clean image, cut to the pixel box [0, 1]."""
 
-    norm: Literal["linf", "l2"]
+    norm: Literal["linf", "l2", "l1"]
     eps: Annotated[float, BeforeValidator(parse_fraction), Field(gt=0)]
     """Radius on the [0, 1] pixel scale; "4/255" is accepted."""
 

@@ -3,10 +3,25 @@
 Points, not perturbations: `x_adv` in, `x_adv` out, as in AutoAttack, so that no rounding is added.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
 from trainers.threat import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ball:
+    """A threat model whose radius a schedule moves: a compiled attack sees `eps` as an input."""
+
+    norm: Literal["linf", "l2", "l1"]
+    eps: float | Tensor
+    """A number, or a 0-d tensor on the device of the images."""
+
+
+Threat = ThreatModel | Ball
 
 
 def project(
