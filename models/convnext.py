@@ -6,6 +6,7 @@ so its stages and head are put together here. Parameter names are timm's.
 
 import itertools
 from collections import OrderedDict
+from typing import Any
 
 from timm.layers import (
     LayerNorm,  # pyright: ignore[reportPrivateImportUsage]
@@ -17,6 +18,20 @@ from torch import nn
 
 from models.config import ConvNeXtConfig
 from models.stems import conv_stem, patch_stem
+
+
+class ConvNeXt(nn.Sequential):
+    """Stem, stages and head, with the two methods that timm's tools ask of a model."""
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Tells timm's layer decay which parameters form a layer."""
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Switches the recomputation of activations in the backward pass."""
+        for stage in self.get_submodule("stages").children():
+            stage.grad_checkpointing = enable  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def build_convnext(config: ConvNeXtConfig, *, num_classes: int, resolution: int) -> nn.Module:
@@ -32,7 +47,7 @@ def build_convnext(config: ConvNeXtConfig, *, num_classes: int, resolution: int)
             f">= {total_stride}, got {resolution}; take fewer stages or a smaller stem_stride"
         )
     stem = conv_stem if config.stem == "conv" else patch_stem
-    network = nn.Sequential(
+    network = ConvNeXt(
         OrderedDict[str, nn.Module](
             stem=stem(config.widths[0], stride=config.stem_stride),
             stages=_stages(config),

@@ -15,24 +15,27 @@ class Ema(nn.Module):
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
+        """Follows `model` from its present weights; a later `model.to` elsewhere is not followed."""
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay:g}; 0 follows the model exactly")
         self.decay = decay
         self.updates = 0
         self.averaged = copy.deepcopy(model).eval().requires_grad_(False)
+        # Listed once: walking the modules at every step took longer than the average itself.
+        self._averages: list[Tensor] = list(self.averaged.parameters())
+        self._weights: list[Tensor] = list(model.parameters())
+        self._copies = list(zip(self.averaged.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Moves `averaged` towards `model`, which must be of the same shape as at the start."""
+    def update(self) -> None:
+        """Moves `averaged` towards the model's present weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages: list[Tensor] = list(self.averaged.parameters())
-        weights: list[Tensor] = list(model.parameters())
         # One fused call for all tensors; torch has no public name for it.
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-            averages, weights, 1 - decay
+            self._averages, self._weights, 1 - decay
         )
-        for mine, current in zip(self.averaged.buffers(), model.buffers(), strict=True):
+        for mine, current in self._copies:
             mine.copy_(current)
         self.updates += 1
 

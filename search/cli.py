@@ -15,6 +15,7 @@ from search import commands
 from search.errors import NothingToShowError, UserError
 from search.load import load_experiment
 from search.overrides import parse_overrides
+from search.recipes.page import recipe_page
 
 _ADDRESS_HELP = "HOST:PORT of a Ray cluster that is already there; default: a local Ray"
 
@@ -55,6 +56,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             commands.status(commands.find_search(arguments.name), console)
         case "report":
             commands.report(commands.find_search(arguments.name), console)
+        case "recipe":
+            console.print(recipe_page(arguments.name))
         case _:
             overrides = parse_overrides(arguments.overrides)
             commands.evaluate(Path(arguments.checkpoint), overrides, console)
@@ -121,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
     _add_name(add)
+
+    add = _command(
+        commands_, "recipe", "show a published recipe, or list all", "rampart recipe light"
+    )
+    add.add_argument("name", nargs="?", metavar="NAME", help="of the recipe; without it, the list")
     return parser
 
 

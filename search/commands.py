@@ -17,6 +17,7 @@ from search.folder import SearchFolder
 from search.load import dump_experiment, load_experiment
 from search.lock import is_locked, locked
 from search.overrides import override_or_refuse, with_overrides
+from search.recipes import RECIPES, overrides_for
 from search.records import FullRun, read_promoted, read_records
 from search.space import axis_ends
 from trainers.config import TrialConfig, config_hash
@@ -237,27 +238,28 @@ def read_experiment(folder: SearchFolder) -> ExperimentConfig:
 
 
 def check_models(experiment: ExperimentConfig) -> None:
-    """Builds the base model, and each end of an axis of it, without weights, before anything runs.
+    """Builds the base model, and all that axes and recipes make of it, without weights, at once.
 
     Raises:
         UserError: If a model cannot be built.
     """
     from models.cost import cost
 
-    data = experiment.base.data
-    changes: list[dict[str, Any]] = [{}]
+    base, data = experiment.base, experiment.base.data
+    changes: list[tuple[str, dict[str, Any]]] = [("base.model", {})]
     changes += [
-        {path: end}
+        (f"space: with {path} = {end!r}", {path: end})
         for path, axis in experiment.space.items()
         if path.startswith("model.")
         for end in axis_ends(axis)
     ]
-    for change in changes:
-        model = with_overrides(experiment.base, change).model
+    for name in experiment.warm_start:
+        changes.append((f"warm_start: recipe {name!r}", overrides_for(RECIPES[name], base.model)))
+    for where, change in changes:
+        model = with_overrides(base, change).model
         try:
             cost(model, num_classes=data.num_classes, resolution=data.resolution)
         except ValueError as error:
-            where = f"space: with {change}" if change else "base.model"
             raise UserError(f"{where}: {error}") from error
 
 

@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from models.config import Config, Fraction
-from search.errors import explain
+from search.errors import UserError, explain
 from search.overrides import value_at, with_overrides
-from search.recipes import RECIPES
+from search.recipes import find_recipe, overrides_for
 from search.space import Axis, axis_ends, contains
 from trainers.config import TrialConfig, local_batch
 
@@ -91,7 +91,8 @@ class ExperimentConfig(Config):
     space: Annotated[dict[str, Axis], Field(min_length=1)]
     """Dotted paths of `base` and what the sampler may choose there."""
     warm_start: tuple[str, ...]
-    """Published recipes that are tried first."""
+    """Published recipes that are tried first; `rampart recipe` lists them. Fields of `model` that
+    the base's family lacks, such as the stem of a ResNet, are left out of them."""
     sampler: SamplerConfig
     ladder: LadderConfig
     early_check: EarlyCheckConfig
@@ -139,9 +140,11 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _recipes_lie_in_the_space(self) -> "ExperimentConfig":
         for name in self.warm_start:
-            if name not in RECIPES:
-                raise ValueError(f"warm_start: no recipe {name!r}; there are {sorted(RECIPES)}")
-            recipe = self._changed(RECIPES[name], f"warm_start: recipe {name!r}")
+            try:
+                overrides = overrides_for(find_recipe(name), self.base.model)
+            except UserError as error:
+                raise ValueError(f"warm_start: {error}") from error
+            recipe = self._changed(overrides, f"warm_start: recipe {name!r}")
             for path, axis in self.space.items():
                 value = value_at(recipe, path)
                 if not contains(axis, value):

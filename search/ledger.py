@@ -14,7 +14,7 @@ from search.asha import keeps_going
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.overrides import with_overrides
-from search.recipes import RECIPES
+from search.recipes import RECIPES, overrides_for
 from search.records import TrialRecord, read_records, write_record
 from search.space import suggest
 from search.study import REASON_ATTR, RECIPE_ATTR
@@ -108,8 +108,9 @@ class Ledger:
     def _open(self, trial: optuna.trial.Trial) -> TrialRecord:
         params = suggest(trial, self._experiment.space)
         recipe = trial.user_attrs.get(RECIPE_ATTR)
-        fixed = RECIPES[recipe] if recipe else {}
-        config = with_overrides(self._experiment.base, {**fixed, **params})
+        base = self._experiment.base
+        fixed = overrides_for(RECIPES[recipe], base.model) if recipe else {}
+        config = with_overrides(base, {**fixed, **params})
         key = f"t{trial.number:05d}"
         if key in self._records:
             old = self._records[key]

@@ -55,8 +55,9 @@ class TrialRecord(Config):
 
     @property
     def check_seconds(self) -> float:
-        """Seconds of early checks."""
-        return sum(check.seconds for _, check in self.checks)
+        """Seconds of early checks, of averaged and raw weights."""
+        history = self.progress.history if self.progress else ()
+        return sum(check.seconds for e in history for check in (e.check, e.raw_check) if check)
 
     @property
     def checks(self) -> list[tuple[int, Check]]:
@@ -68,6 +69,12 @@ class TrialRecord(Config):
     def last_check(self) -> Check | None:
         """The check at the highest rung reached."""
         return self.checks[-1][1] if self.checks else None
+
+    @property
+    def last_raw_check(self) -> Check | None:
+        """The check of the raw weights beside `last_check`; None where nothing is averaged."""
+        history = self.progress.history if self.progress else ()
+        return next((e.raw_check for e in reversed(history) if e.check is not None), None)
 
 
 def write_record(path: Path, record: TrialRecord) -> None:

@@ -8,7 +8,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from search.config import ExperimentConfig, SamplerConfig
 from search.folder import SearchFolder
 from search.overrides import value_at, with_overrides
-from search.recipes import RECIPES
+from search.recipes import RECIPES, overrides_for
 from search.space import encode
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -23,7 +23,8 @@ def create_study(folder: SearchFolder, experiment: ExperimentConfig) -> None:
         study_name=experiment.name, storage=_storage(folder), direction="maximize"
     )
     for name in experiment.warm_start:
-        recipe = with_overrides(experiment.base, RECIPES[name])
+        fixed = overrides_for(RECIPES[name], experiment.base.model)
+        recipe = with_overrides(experiment.base, fixed)
         point = {path: encode(value_at(recipe, path)) for path in experiment.space}
         study.enqueue_trial(point, user_attrs={RECIPE_ATTR: name})
 

@@ -1,6 +1,7 @@
 """The results table: a row per trial, so that any tool can read what the search showed.
 
-Accuracies are those of the highest rung a trial reached (`check_epoch`), with attack and n.
+Accuracies are those of the highest rung a trial reached (`check_epoch`), with attack and n. Where
+weights are averaged, `raw_robust_accuracy` is that of the raw ones on the same images.
 """
 
 import json
@@ -31,6 +32,7 @@ COLUMNS = {
     "robust_n": "Int64",
     "robust_low": "Float64",
     "robust_high": "Float64",
+    "raw_robust_accuracy": "Float64",
     "train_seconds": "Float64",
     "check_seconds": "Float64",
     "startup_s": "Float64",
@@ -95,6 +97,8 @@ def _row(record: TrialRecord) -> dict[str, object]:
         epoch, check = record.checks[-1]
         row |= {"check_epoch": epoch}
         row |= _accuracy_cells("clean", check.clean) | _accuracy_cells("robust", check.robust)
+    if record.last_raw_check:
+        row |= {"raw_robust_accuracy": record.last_raw_check.robust.value}
     return row
 
 

@@ -121,11 +121,11 @@ class OptimConfig(Config):
     lr_scaling: Literal["linear", "sqrt", "none"]
     """How the peak grows with the batch."""
     weight_decay: float = Field(ge=0)
-    """Decoupled from the gradient in AdamW and LAMB, not in SGD. Applied to weights with two or
-    more dimensions, save those the architecture exempts (position embeddings, class tokens);
-    biases, norms and scales are exempt."""
+    """Decoupled from the gradient in AdamW, part of it in SGD, of the update in LAMB. Applied to
+    weights with two or more dimensions, save those the architecture exempts (position embeddings,
+    class tokens); biases, norms and scales are exempt."""
     betas: tuple[Fraction, Fraction]
-    """Betas of AdamW and LAMB; SGD takes the first as its momentum."""
+    """Betas of AdamW and LAMB; SGD takes the first as its Nesterov momentum."""
     layer_decay: float = Field(gt=0, le=1)
     """Factor on lr from each layer to the one below it (BEiT, arXiv:2106.08254); 1 is off."""
     schedule: Literal["cosine", "linear", "step"]
@@ -221,6 +221,12 @@ class TrialConfig(Config):
             raise ValueError(
                 f"objective {self.objective.name} weighs clean against attacked images itself; "
                 f"it needs attack.fraction=1, got {self.attack.fraction:g}"
+            )
+        mixes = self.augment.mixup or self.augment.cutmix
+        if self.objective.name == "mart" and (mixes or self.label_smoothing):
+            raise ValueError(
+                "objective mart is defined for hard labels; set augment.mixup, augment.cutmix and "
+                "label_smoothing to 0"
             )
         return self
 

@@ -16,19 +16,15 @@ import torch.distributed as dist
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trainers.attacks.apgd import apgd
-from trainers.attacks.losses import cross_entropy
-from trainers.attacks.pgd import pgd
 from trainers.augment import augment
 from trainers.checkpoint import TrainState
 from trainers.config import TrialConfig, local_batch
 from trainers.data.images import ImageSet
-from trainers.losses import soft_targets, training_loss
+from trainers.losses import soft_targets
 from trainers.metrics import Check, EpochMetrics
-from trainers.optim import set_lr
-from trainers.schedules import eps_at, lr_at
+from trainers.schedules import lr_at, resolution_at, share_at, steps_at
 from trainers.session import Session, begin_session, state_of
-from trainers.threat import ThreatModel
+from trainers.step import train_step
 
 STEPS_PER_CHECK = 20
 """On an accelerator the loss is looked at this often, because each look waits for the device."""
@@ -92,8 +88,7 @@ def _epochs(
         metrics, first_step_at = _train_epoch(session)
         session.epoch += 1
         if session.rank == 0 and session.epoch in {*rungs, session.config.epochs}:
-            scored = session.model if session.ema is None else session.ema.averaged
-            metrics = metrics.model_copy(update={"check": evaluate(scored.eval())})
+            metrics = metrics.model_copy(update=_checks(session, evaluate))
         update: dict[str, object] = {"history": (*session.progress.history, metrics)}
         if is_first:
             update["first_step_at"] = first_step_at
@@ -102,20 +97,39 @@ def _epochs(
         yield state_of(session)
 
 
+def _checks(session: Session, evaluate: Callable[[nn.Module], Check]) -> dict[str, object]:
+    raw = evaluate(session.model.eval())
+    if session.ema is None:
+        return {"check": raw}
+    return {"check": evaluate(session.ema.averaged), "raw_check": raw}
+
+
 def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
     """Runs one epoch; returns its metrics without a check, and when its first step ended."""
     config, epoch, started = session.config, session.epoch + 1, time.perf_counter()
     augment_stream, attack_stream = _seed_streams(session)
     session.model.train()
-    tally, first_step_at, lr, eps = _Tally(), 0.0, 0.0, 0.0
+    tally, first_step_at, lr, radius = _Tally(), 0.0, 0.0, 0.0
     for step, index in enumerate(_batches(session)):
         progress = (session.epoch + step / session.steps_per_epoch) / config.epochs
+        side = resolution_at(
+            progress, config.resolution_schedule, resolution=config.data.resolution
+        )
+        x, targets = _load(session, index, side, augment_stream)
         lr = lr_at(progress, config.optim, batch_size=config.batch_size)
-        eps = eps_at(progress, config.eps_schedule, eps=config.threat.eps)
-        x, targets = _load(session, index, augment_stream)
-        x_adv = _attack(session, x, targets, eps, attack_stream)
-        set_lr(session.optimizer, lr)
-        _update(session, x_adv, targets, tally)
+        radius = share_at(progress, config.eps_schedule)
+        loss, hits = train_step(
+            session,
+            x,
+            targets,
+            lr=lr,
+            radius=radius,
+            steps=steps_at(progress, config.steps_schedule, steps=config.attack.steps),
+            turn=session.epoch * session.steps_per_epoch + step,
+            generator=attack_stream,
+        )
+        tally.losses.append(loss)
+        tally.hits.append(hits)
         if session.device.type == "cpu" or step % STEPS_PER_CHECK == 0:
             tally.require_finite(epoch)
         if step == 0:
@@ -127,9 +141,10 @@ def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
         train_loss=loss,
         train_robust_accuracy=accuracy,
         lr=lr,
-        eps=eps,
+        eps=radius * config.threat.eps,
         seconds=time.perf_counter() - started,
         check=None,
+        raw_check=None,
     )
     return metrics, first_step_at
 
@@ -163,7 +178,7 @@ def _batches(session: Session) -> Iterator[Int64[Tensor, " batch"]]:
 
 
 def _load(
-    session: Session, index: Tensor, stream: torch.Generator
+    session: Session, index: Tensor, side: int, stream: torch.Generator
 ) -> tuple[Float[Tensor, "batch 3 h w"], Float[Tensor, "batch classes"]]:
     config = session.config
     targets = soft_targets(
@@ -172,49 +187,7 @@ def _load(
         smoothing=config.label_smoothing,
     )
     x = session.images.floats(index).to(session.device)
-    return augment(x, targets.to(session.device), config.augment, generator=stream)
-
-
-def _attack(
-    session: Session, x: Tensor, targets: Tensor, eps: float, stream: torch.Generator
-) -> Float[Tensor, "batch 3 h w"]:
-    """Attacks the bare model on the targets that training fits, so that both see one loss."""
-    if eps == 0:
-        return x
-    attack = session.config.attack
-    threat = ThreatModel(norm=session.config.threat.norm, eps=eps)
-    if attack.name == "pgd":
-        step_size = 1.5 * eps / attack.steps
-        return pgd(
-            session.model,
-            x,
-            targets,
-            threat,
-            steps=attack.steps,
-            step_size=step_size,
-            generator=stream,
-        )
-
-    def loss(logits: Tensor) -> Tensor:
-        return cross_entropy(logits, targets)
-
-    y = targets.argmax(dim=1)
-    found = apgd(session.model, x, y, threat, steps=attack.steps, loss=loss, start=None)
-    return found.best
-
-
-def _update(session: Session, x_adv: Tensor, targets: Tensor, tally: _Tally) -> None:
-    logits = session.trained(x_adv)  # (batch, classes)
-    loss = training_loss(logits, targets)
-    session.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if clip_norm := session.config.optim.clip_norm:
-        torch.nn.utils.clip_grad_norm_(session.model.parameters(), clip_norm)
-    session.optimizer.step()
-    if session.ema is not None:
-        session.ema.update(session.model)
-    tally.losses.append(loss.detach())
-    tally.hits.append((logits.detach().argmax(dim=1) == targets.argmax(dim=1)).sum())
+    return augment(x, targets.to(session.device), config.augment, side=side, generator=stream)
 
 
 def _means(session: Session, tally: _Tally) -> tuple[float, float]:

@@ -5,6 +5,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trainers.attacks.losses import kl_divergence
+
 
 def soft_targets(
     y: Int[Tensor, " batch"], *, num_classes: int, smoothing: float
@@ -26,3 +28,39 @@ def training_loss(
 ) -> Float[Tensor, ""]:
     """Returns the mean cross-entropy against soft targets."""
     return F.cross_entropy(logits, targets)
+
+
+def trades_loss(
+    clean: Float[Tensor, "batch classes"],
+    adversarial: Float[Tensor, "batch classes"],
+    targets: Float[Tensor, "batch classes"],
+    *,
+    beta: float,
+) -> Float[Tensor, ""]:
+    """Returns CE(clean, y) + beta KL(clean || adversarial), each a mean over the batch.
+
+    The gradient flows through both arguments of the divergence, as in the authors' code.
+    Source: Zhang et al. 2019, arXiv:1901.08573, eq. 5, with beta = 1 / lambda.
+    """
+    return F.cross_entropy(clean, targets) + beta * kl_divergence(adversarial, clean).mean()
+
+
+def mart_loss(
+    clean: Float[Tensor, "batch classes"],
+    adversarial: Float[Tensor, "batch classes"],
+    y: Int[Tensor, " batch"],
+    *,
+    beta: float,
+) -> Float[Tensor, ""]:
+    """Returns BCE(adversarial, y) + beta KL(clean || adversarial) (1 - p_y(clean)), means.
+
+    BCE adds to the cross-entropy a margin term, -log(1 - p) of the likeliest wrong class.
+    Source: Wang et al. 2020, OpenReview rklOg6EFwS, eq. 11; as in the authors' code the weight
+    (1 - p_y) is not detached.
+    """
+    log_p = F.log_softmax(adversarial, dim=1)
+    rivals = log_p.scatter(1, y.unsqueeze(1), -torch.inf).amax(dim=1)  # (batch,)
+    margin = -torch.log1p(-rivals.exp().clamp_max(1 - 1e-7))
+    is_missed = 1 - F.softmax(clean, dim=1).gather(1, y.unsqueeze(1)).squeeze(1)
+    second = kl_divergence(adversarial, clean) * is_missed
+    return F.cross_entropy(adversarial, y) + margin.mean() + beta * second.mean()

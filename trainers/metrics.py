@@ -69,6 +69,9 @@ class EpochMetrics(Config):
     seconds: float = Field(ge=0)
     """Wall time of the epoch without its check."""
     check: Check | None
+    """Of the scored weights: the averaged ones where the EMA is on."""
+    raw_check: Check | None
+    """Of the raw weights beside the averaged ones; None where the EMA is off."""
 
 
 class Progress(Config):

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from models.cost import cost
 from models.ema import Ema
 from models.registry import build_model
+from trainers.adversary import Adversary
 from trainers.checkpoint import TrainState
+from trainers.compute import for_training, in_precision, place, set_checkpointing, synchronized
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
 from trainers.metrics import Progress
@@ -27,8 +28,11 @@ class Session:
     world_size: int
     device: torch.device
     model: nn.Module
+    adversary: Adversary
     trained: nn.Module
-    """`model`, wrapped where gradients are shared; attacks see the bare one."""
+    """`model` as the training pass runs it: in its precision, compiled, gradients shared."""
+    parameters: list[nn.Parameter]
+    """Those of `model`, listed once."""
     ema: Ema | None
     optimizer: torch.optim.Optimizer
     progress: Progress
@@ -48,12 +52,20 @@ def begin_session(
     device: torch.device,
     resume: TrainState | None,
 ) -> Session:
-    """Builds everything from the config, and takes back `resume` where there is one."""
-    data = config.data
+    """Builds everything from the config, and takes back `resume` where there is one.
+
+    Raises:
+        ValueError: If the model cannot be built, or cannot compute as `config.compute` says.
+    """
+    data, compute = config.data, config.compute
     size = cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     torch.manual_seed(config.seed)  # the same weights on every rank
     model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
-    model = model.to(device)
+    model = synchronized(model, compute, world_size=world_size, device=device)
+    model = place(model, compute, device=device)
+    network = in_precision(model, compute)
+    if compute.checkpointing:
+        set_checkpointing(model, False)  # refuses here, before the first step
     total_steps = config.epochs * (len(images) // config.batch_size)
     session = Session(
         config=config,
@@ -62,7 +74,9 @@ def begin_session(
         world_size=world_size,
         device=device,
         model=model,
-        trained=model,
+        adversary=Adversary(network, config),
+        trained=network,
+        parameters=list(model.parameters()),
         ema=_build_ema(model, config.ema_horizon * total_steps),
         optimizer=build_optimizer(model, config.optim),
         progress=Progress(
@@ -72,8 +86,7 @@ def begin_session(
     )
     if resume is not None:
         _restore(session, resume)
-    if world_size > 1:
-        session.trained = DistributedDataParallel(model)
+    session.trained = for_training(network, compute, world_size=world_size)
     return session
 
 

@@ -115,6 +115,7 @@ def progress(epochs: int, *, top: float = 0.4, attack: str = ATTACK, seed: int =
                 check=check(min(120, right + 30 + seed % 9), right, attack=attack)
                 if epoch in RUNGS
                 else None,
+                raw_check=None,
             )
         )
     return Progress(params_m=0.5, gmacs=0.02, first_step_at=1006.0, history=tuple(history))

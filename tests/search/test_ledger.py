@@ -61,6 +61,7 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
                 robust=Accuracy(attack="apgd", n=N, correct=count),
                 seconds=0.1,
             ),
+            raw_check=None,
         )
         for epoch, count in enumerate(robust, 1)
     ]

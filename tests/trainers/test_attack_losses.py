@@ -1,16 +1,12 @@
-"""Attack losses against AutoAttack's, and random starts."""
+"""Attack losses against AutoAttack's, torch's and their formulas."""
 
 import pytest
 import torch
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-from tiny_models import any_images, linear_model
+from tiny_models import linear_model
+from torch.distributions import Categorical
 
-from trainers.attacks.losses import cross_entropy, dlr, targeted_dlr
-from trainers.attacks.start import random_start
-from trainers.threat import ThreatModel
-
-LINF = ThreatModel(norm="linf", eps=0.1)
-L2 = ThreatModel(norm="l2", eps=1.0)
+from trainers.attacks.losses import cross_entropy, dlr, kl_divergence, targeted_dlr
 
 
 def test_dlr_equals_autoattack() -> None:
@@ -49,27 +45,26 @@ def test_dlr_losses_refuse_too_few_classes() -> None:
         targeted_dlr(torch.zeros(1, 3), y, y)
 
 
-@pytest.mark.parametrize("threat", [LINF, L2], ids=lambda t: t.norm)
-def test_a_start_does_not_depend_on_the_batch(threat: ThreatModel) -> None:
-    x = any_images(6)
+def test_kl_divergence_equals_that_of_torch_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, reference = torch.randn(2, 20, 6, generator=generator) * 4
+    p, q = Categorical(logits=reference), Categorical(logits=logits)
 
-    together = random_start(x, threat, seeds=[10, 11, 12, 13, 14, 15])
-    alone = random_start(x[4:5], threat, seeds=[14])
+    expected = torch.distributions.kl_divergence(p, q)
 
-    assert torch.equal(together[4:5], alone)
-
-
-@pytest.mark.parametrize("threat", [LINF, L2], ids=lambda t: t.norm)
-def test_a_start_lies_on_the_surface_where_the_box_allows(threat: ThreatModel) -> None:
-    x = torch.full((4, 3, 8, 8), 0.5)
-
-    delta = (random_start(x, threat, seeds=range(4)) - x).flatten(1)
-
-    order = float("inf") if threat.norm == "linf" else 2
-    torch.testing.assert_close(delta.norm(p=order, dim=1), torch.full((4,), threat.eps))
-    assert len({row[0].item() for row in delta}) == 4
+    torch.testing.assert_close(kl_divergence(logits, reference), expected)
 
 
-def test_starts_need_one_seed_per_image() -> None:
-    with pytest.raises(ValueError, match="one seed per image: 1 for 2 images"):
-        random_start(any_images(2), LINF, seeds=[0])
+def test_gradients_of_kl_divergence_are_those_of_the_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, reference = (
+        torch.randn(3, 4, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    p, q = reference.softmax(dim=1), logits.softmax(dim=1)
+
+    divergence = kl_divergence(logits, reference)
+    to_logits, to_reference = torch.autograd.grad(divergence.sum(), (logits, reference))
+
+    torch.testing.assert_close(to_logits, q - p)
+    log_ratio = p.log() - q.log()
+    torch.testing.assert_close(to_reference, p * (log_ratio - divergence.unsqueeze(1)))

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 import torchvision.transforms.functional as reference
 from tiny_models import any_images
 from torch import Tensor
@@ -16,15 +17,19 @@ from trainers.augment import (
     color_jitter,
     grayscale,
     mix,
+    pad_crop,
     randaugment,
     random_erasing,
     random_flip,
     random_resized_crop,
+    random_rotation,
 )
 
 HEAVY = {
     "crop_scale": 0.08,
+    "pad_crop": 0.125,
     "flip": 0.5,
+    "rotation": 30.0,
     "color_jitter": 0.4,
     "randaugment": 9.5,
     "erasing": 0.5,
@@ -41,7 +46,7 @@ def stream(seed: int = 0) -> torch.Generator:
 def test_everything_off_is_the_identity() -> None:
     x, targets = any_images(4), torch.eye(4)
 
-    new_x, new_targets = augment(x, targets, tiny_trial().augment, generator=stream())
+    new_x, new_targets = augment(x, targets, tiny_trial().augment, side=8, generator=stream())
 
     assert torch.equal(new_x, x)
     assert torch.equal(new_targets, targets)
@@ -54,7 +59,7 @@ def test_each_augmentation_changes_images_and_stays_in_the_box(only: str) -> Non
     x = any_images(64)
     original = x.clone()
 
-    new_x, targets = augment(x, torch.eye(64), config, generator=stream())
+    new_x, targets = augment(x, torch.eye(64), config, side=8, generator=stream())
 
     assert torch.equal(x, original)
     assert not torch.equal(new_x, x)
@@ -68,14 +73,14 @@ def test_the_same_stream_gives_the_same_batch_and_global_streams_stay() -> None:
     x, targets = any_images(8), torch.eye(8)
     before = random.getstate(), np.random.get_state()[1].tolist()  # pyright: ignore
 
-    first = augment(x, targets, config, generator=stream(3))
+    first = augment(x, targets, config, side=8, generator=stream(3))
     random.random()
-    second = augment(x, targets, config, generator=stream(3))
+    second = augment(x, targets, config, side=8, generator=stream(3))
 
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
     random.setstate(before[0])
-    augment(x, targets, config, generator=stream(3))
+    augment(x, targets, config, side=8, generator=stream(3))
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # pyright: ignore
 
 
@@ -196,3 +201,36 @@ def test_cutmix_keeps_its_share_of_pixels() -> None:
 def test_mixing_refuses_an_odd_batch() -> None:
     with pytest.raises(ValueError, match="even batch, got 3 images"):
         mix(any_images(3), mixup=0.8, cutmix=0.0, generator=stream())
+
+
+def test_a_padded_crop_is_a_window_of_the_padded_image_and_every_window_comes() -> None:
+    x = any_images(400)
+    padded = F.pad(x, (1, 1, 1, 1))
+
+    cropped = pad_crop(x, share=1 / 8, generator=stream())
+
+    windows = [padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    hits = torch.stack([(cropped == window).flatten(1).all(dim=1) for window in windows])
+    assert hits.any(dim=0).all()
+    assert hits.sum(dim=1).min() > 20
+
+
+def test_a_rotation_equals_torchvisions() -> None:
+    x = any_images(5)
+    angles = 30 * (2 * torch.rand(5, generator=stream()) - 1)
+
+    rotated = random_rotation(x, degrees=30.0, generator=stream())
+
+    expected = [
+        reference.rotate(image, float(angle)) for image, angle in zip(x, angles, strict=True)
+    ]
+    torch.testing.assert_close(rotated, torch.stack(expected))
+
+
+def test_smaller_images_come_out_antialiased() -> None:
+    x, targets = any_images(4), torch.eye(4)
+
+    small, _ = augment(x, targets, tiny_trial().augment, side=4, generator=stream())
+
+    expected = F.interpolate(x, size=(4, 4), mode="bilinear", antialias=True)
+    torch.testing.assert_close(small, expected.clamp(0, 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from trial_factory import CHECK, random_images, tiny_trial
 
 from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
@@ -98,20 +98,22 @@ def test_progress_has_one_entry_per_epoch_and_checks_at_rungs_and_the_end() -> N
     assert history[-1].eps == pytest.approx(4 / 255)
 
 
-def test_evaluate_sees_the_average_in_eval_mode_where_the_ema_is_on() -> None:
-    seen: list[nn.Module] = []
+def test_the_average_is_scored_beside_the_raw_weights_where_the_ema_is_on() -> None:
+    seen: dict[float, Tensor] = {}
 
     def evaluate(model: nn.Module) -> Check:
         assert not any(module.training for module in model.modules())
-        seen.append(model)
-        return CHECK
+        seen[float(len(seen))] = model.state_dict()["network.head.fc.weight"]
+        return CHECK.model_copy(update={"seconds": len(seen) - 1.0})
 
     *_, last = start(tiny_trial(ema_horizon=0.5), evaluate=evaluate)
 
-    (scored,) = seen
-    weight = scored.state_dict()["network.head.fc.weight"]
-    assert torch.equal(weight, last.ema["averaged.network.head.fc.weight"])
-    assert not torch.equal(weight, last.model["network.head.fc.weight"])
+    *_, metrics = last.progress.history
+    assert metrics.check is not None
+    assert metrics.raw_check is not None
+    assert torch.equal(seen[metrics.check.seconds], last.ema["averaged.network.head.fc.weight"])
+    assert torch.equal(seen[metrics.raw_check.seconds], last.model["network.head.fc.weight"])
+    assert not torch.equal(*seen.values())
 
 
 def test_the_learning_rate_follows_the_schedule_per_step() -> None:

@@ -4,12 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from timm.data.mixup import mixup_target
+from timm.optim import Lamb  # pyright: ignore[reportPrivateImportUsage]
 from torch import nn
 from trial_factory import tiny_trial
 
-from trainers.losses import mix_targets, soft_targets, training_loss
-from trainers.optim import build_optimizer, parameter_groups, set_lr
+from models.config import TimmConfig
+from models.registry import build_model
+from trainers.losses import mart_loss, mix_targets, soft_targets, trades_loss, training_loss
+from trainers.optim import build_optimizer, set_lr
 
+SEED = torch.Generator().manual_seed
 Y = torch.tensor([0, 3, 2, 2])
 
 
@@ -27,27 +31,108 @@ def test_mixed_targets_equal_timms() -> None:
     torch.testing.assert_close(mixed, mixup_target(Y, 5, lam=0.3, smoothing=0.1))
 
 
+def test_trades_is_the_papers_formula_written_out() -> None:
+    """Source: Zhang et al. 2019, eq. 5; the gradient reaches both networks' outputs."""
+    clean, adversarial = (z.requires_grad_() for z in torch.randn(2, 4, 5, generator=SEED(0)))
+    p, q = clean.softmax(1), adversarial.softmax(1)
+    divergence = (p * (p.log() - q.log())).sum(dim=1).mean()
+    expected = -p[torch.arange(4), Y].log().mean() + 6 * divergence
+
+    loss = trades_loss(clean, adversarial, F.one_hot(Y, 5).float(), beta=6.0)
+
+    torch.testing.assert_close(loss, expected)
+    ours = torch.autograd.grad(loss, [clean, adversarial], retain_graph=True)
+    torch.testing.assert_close(ours, torch.autograd.grad(expected, [clean, adversarial]))
+
+
+def test_mart_is_the_papers_formula_written_out() -> None:
+    """Source: Wang et al. 2020, eq. 11."""
+    clean, adversarial = (z.requires_grad_() for z in torch.randn(2, 4, 5, generator=SEED(0)))
+    p, q, rows = clean.softmax(1), adversarial.softmax(1), torch.arange(4)
+    wrong = torch.stack([q[i, torch.arange(5) != y].max() for i, y in enumerate(Y)])
+    bce = -q[rows, Y].log() - (1 - wrong).log()
+    divergence = (p * (p.log() - q.log())).sum(dim=1)
+    expected = (bce + 5 * divergence * (1 - p[rows, Y])).mean()
+
+    loss = mart_loss(clean, adversarial, Y, beta=5.0)
+
+    torch.testing.assert_close(loss, expected)
+    ours = torch.autograd.grad(loss, [clean, adversarial], retain_graph=True)
+    torch.testing.assert_close(ours, torch.autograd.grad(expected, [clean, adversarial]))
+
+
+def test_mart_stays_finite_where_the_attack_wins_completely() -> None:
+    adversarial = torch.tensor([[80.0, -80.0, 0.0]], requires_grad=True)
+
+    loss = mart_loss(torch.zeros(1, 3), adversarial, torch.tensor([1]), beta=6.0)
+
+    (gradient,) = torch.autograd.grad(loss, adversarial)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+
+
+def convnext(**optim: object) -> tuple[nn.Module, dict[str, float], dict[str, float]]:
+    """Returns a model, and for each parameter its weight decay and its share of lr."""
+    config = tiny_trial(model={"depths": [2, 1]}, optim=optim)
+    model = build_model(config.model, num_classes=12, resolution=16)
+    optimizer = build_optimizer(model, config.optim)
+    set_lr(optimizer, 1.0)
+    of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    groups = {name: of[id(p)] for name, p in model.named_parameters()}
+    return (
+        model,
+        {name: group["weight_decay"] for name, group in groups.items()},
+        {name: group["lr"] for name, group in groups.items()},
+    )
+
+
 def test_only_weights_of_two_dimensions_decay() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(4), nn.Linear(4, 2))
+    model, decay, _ = convnext(weight_decay=0.5)
 
-    decayed, exempt = parameter_groups(model, weight_decay=0.5)
+    expected = {name: 0.5 if p.ndim >= 2 else 0.0 for name, p in model.named_parameters()}
+    assert decay == expected
+    assert decay["network.stages.0.blocks.0.gamma"] == 0
+    assert 0.5 in decay.values()
 
-    assert decayed["params"] == [model[0].weight, model[2].weight]
-    assert exempt["params"] == [model[0].bias, *model[1].parameters(), model[2].bias]
-    assert (decayed["weight_decay"], exempt["weight_decay"]) == (0.5, 0.0)
+
+def test_position_embeddings_and_class_tokens_do_not_decay() -> None:
+    vit = build_model(
+        TimmConfig(family="timm", name="vit_tiny_patch16_224", drop_path=0.0, normalize="none"),
+        num_classes=12,
+        resolution=32,
+    )
+
+    optimizer = build_optimizer(vit, tiny_trial().optim)
+
+    (exempt,) = [g["params"] for g in optimizer.param_groups if not g["weight_decay"]]
+    names = {name for name, p in vit.named_parameters() if any(p is q for q in exempt)}
+    assert {"network.pos_embed", "network.cls_token"} <= names
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
-def test_each_name_builds_torchs_optimizer(name: str, kind: type) -> None:
-    optimizer = build_optimizer(nn.Linear(2, 2), tiny_trial(optim={"name": name}).optim)
+def test_each_layer_below_learns_by_the_factor_slower() -> None:
+    _, _, lr = convnext(layer_decay=0.5)
+
+    assert lr["network.head.fc.weight"] == 1
+    assert lr["network.stages.1.blocks.0.mlp.fc1.weight"] == 0.5
+    assert lr["network.stages.0.blocks.1.mlp.fc1.weight"] == 0.25
+    assert lr["network.stages.0.blocks.0.mlp.fc1.weight"] == 0.125
+    assert lr["network.stem.0.weight"] < 0.125
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lamb", Lamb)]
+)
+def test_each_name_builds_its_optimizer(name: str, kind: type) -> None:
+    model = build_model(tiny_trial().model, num_classes=12, resolution=16)
+
+    optimizer = build_optimizer(model, tiny_trial(optim={"name": name}).optim)
 
     set_lr(optimizer, 0.25)
-
     assert isinstance(optimizer, kind)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
-
-
-def test_sgd_takes_its_momentum_from_the_first_beta() -> None:
-    optimizer = build_optimizer(nn.Linear(2, 2), tiny_trial(optim={"name": "sgd"}).optim)
-
-    assert optimizer.param_groups[0]["momentum"] == 0.9
+    if name == "sgd":
+        assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (0.9, True)
+    else:
+        assert optimizer.defaults["betas"] == (0.9, 0.95)
+    if name == "lamb":
+        assert optimizer.defaults["max_grad_norm"] is None

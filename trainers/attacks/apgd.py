@@ -4,19 +4,25 @@ One function for training (no start, soft labels, `best`) and for evaluation (a 
 labels, `fooling`). Nothing in the loop waits for the device: choices per image are torch.where.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from trainers.attacks.apgd_l1 import climb_l1
+from trainers.attacks.iterate import (
+    Iterate,
+    Record,
+    choose,
+    first_record,
+    measure,
+    per_image,
+    update_record,
+)
+from trainers.attacks.losses import AttackLoss
 from trainers.attacks.mode import attack_mode
-from trainers.attacks.projection import ascent_direction, project
-from trainers.threat import ThreatModel
-
-AttackLoss = Callable[[Tensor], Tensor]
-"""Logits (batch, classes) -> one number per image, to be maximised; it knows the labels."""
+from trainers.attacks.projection import Threat, ascent_direction, project
 
 RHO = 0.75
 MOMENTUM = 0.75
@@ -28,6 +34,8 @@ class ApgdResult:
 
     best: Float[Tensor, "batch c h w"]
     """The iterate of the highest loss, the start included."""
+    loss: Float[Tensor, " batch"]
+    """The loss at `best`."""
     fooling: Float[Tensor, "batch c h w"]
     """The latest misclassified iterate; the start where no iterate is misclassified."""
     is_fooled: Bool[Tensor, " batch"]
@@ -38,7 +46,7 @@ def apgd(
     model: nn.Module,
     x: Float[Tensor, "batch c h w"],
     y: Int[Tensor, " batch"],
-    threat: ThreatModel,
+    threat: Threat,
     *,
     steps: int,
     loss: AttackLoss,
@@ -53,12 +61,22 @@ def apgd(
 
     Raises:
         ValueError: If `steps < 1`.
-    Source: Croce and Hein 2020, arXiv:2003.01690, alg. 1, with the details of AutoAttack's code.
+    Source: Croce and Hein 2020, arXiv:2003.01690, alg. 1, with the details of AutoAttack's code;
+    for l1 see `climb_l1`.
     """
     if steps < 1:
-        raise ValueError(f"apgd needs steps >= 1, got {steps=}")
+        raise ValueError(f"apgd needs steps >= 1, got {steps=}; for clean images do not attack")
     with attack_mode(model):
-        return _climb(model, x, y, threat, steps, loss, x if start is None else start)
+        if threat.norm == "l1":
+            found = climb_l1(model, x, y, threat.eps, steps=steps, loss=loss, start=start)
+        else:
+            found = _climb(model, x, y, threat, steps, loss, x if start is None else start)
+    return ApgdResult(
+        best=found.best.x,
+        loss=found.best.loss,
+        fooling=found.fooling,
+        is_fooled=found.is_fooled,
+    )
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
@@ -71,93 +89,51 @@ def checkpoints(steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    """An iterate of each image, with all that was measured there."""
-
-    x: Tensor
-    loss: Tensor
-    grad: Tensor
-    is_wrong: Tensor
-
-
 def _climb(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    threat: ThreatModel,
+    threat: Threat,
     steps: int,
     loss: AttackLoss,
     start: Tensor,
-) -> ApgdResult:
-    now = best = _measure(model, start, y, loss, needs_grad=True)
-    previous, fooling, is_fooled = now.x, now.x, now.is_wrong
-    step_size = torch.full_like(now.loss, 2 * threat.eps)
+) -> Record:
+    now = measure(model, start, y, loss, needs_grad=True)
+    record, previous = first_record(now), now.x
+    step_size = torch.ones_like(now.loss) * (2 * threat.eps)
     # AutoAttack compares the first step's loss with 0, not with the start's. For cross-entropy
     # that always counts as an increase, which is why APGD-2 never halves its step.
     last_loss = torch.zeros_like(now.loss)
     increases = torch.zeros_like(now.loss)
     was_halved = torch.ones_like(now.is_wrong)
-    loss_at_check, last_check, checks = best.loss, 0, checkpoints(steps)
+    loss_at_check, last_check, checks = now.loss, 0, checkpoints(steps)
     for step in range(1, steps + 1):
         x_next = _move(now, previous, x, threat, step_size, 1.0 if step == 1 else MOMENTUM)
         previous = now.x
-        now = _measure(model, x_next, y, loss, needs_grad=step < steps)
+        now = measure(model, x_next, y, loss, needs_grad=step < steps)
         increases = increases + (now.loss > last_loss)
         last_loss = now.loss
-        fooling = torch.where(_per_image(now.is_wrong), now.x, fooling)
-        is_fooled = is_fooled | now.is_wrong
-        best = _where(now.loss > best.loss, now, best)
+        record = update_record(record, now)
         if step in checks:
             oscillates = increases <= RHO * (step - last_check)
-            is_stuck = ~was_halved & (loss_at_check >= best.loss)
+            is_stuck = ~was_halved & (loss_at_check >= record.best.loss)
             was_halved = oscillates | is_stuck
             step_size = torch.where(was_halved, step_size / 2, step_size)
-            now = _where(was_halved, best, now)
-            loss_at_check, last_check = best.loss, step
+            now = choose(was_halved, record.best, now)
+            loss_at_check, last_check = record.best.loss, step
             increases = torch.zeros_like(increases)
-    return ApgdResult(best=best.x, fooling=fooling, is_fooled=is_fooled)
+    return record
 
 
 def _move(
-    now: _Point,
+    now: Iterate,
     previous: Tensor,
     x: Tensor,
-    threat: ThreatModel,
+    threat: Threat,
     step_size: Tensor,
     momentum: float,
 ) -> Tensor:
-    step = _per_image(step_size) * ascent_direction(now.grad, threat)
+    step = per_image(step_size) * ascent_direction(now.grad, threat)
     proposal = project(now.x + step, x, threat)
     mixed = now.x + momentum * (proposal - now.x) + (1 - momentum) * (now.x - previous)
     return project(mixed, x, threat)
-
-
-def _measure(
-    model: nn.Module, x_adv: Tensor, y: Tensor, loss: AttackLoss, *, needs_grad: bool
-) -> _Point:
-    """Runs the model once; `grad` is zero where the caller does not need it."""
-    x_adv = x_adv.detach().requires_grad_(needs_grad)
-    with torch.set_grad_enabled(needs_grad):
-        logits = model(x_adv)  # (batch, classes)
-        per_image = loss(logits)  # (batch,)
-    if needs_grad:
-        (grad,) = torch.autograd.grad(per_image.sum(), x_adv)
-    else:
-        grad = torch.zeros_like(x_adv)
-    is_wrong = logits.detach().argmax(dim=1) != y
-    return _Point(x=x_adv.detach(), loss=per_image.detach(), grad=grad, is_wrong=is_wrong)
-
-
-def _where(condition: Tensor, this: _Point, other: _Point) -> _Point:
-    mask = _per_image(condition)
-    return _Point(
-        x=torch.where(mask, this.x, other.x),
-        loss=torch.where(condition, this.loss, other.loss),
-        grad=torch.where(mask, this.grad, other.grad),
-        is_wrong=torch.where(condition, this.is_wrong, other.is_wrong),
-    )
-
-
-def _per_image(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)

@@ -40,8 +40,8 @@ class AttackConfig(Config):
     """How several threat models are united. `max`: for each image the one of the highest loss;
     `average`: all of them, at as many times the cost (both Tramer and Boneh 2019,
     arXiv:1904.13000). `msd`: each step goes where the loss is highest (Maini et al. 2020,
-    arXiv:1909.04068). `alternate`: one drawn for each batch (E-AT, Croce and Hein 2022,
-    arXiv:2105.12508)."""
+    arXiv:1909.04068). `alternate`: one for each batch, in turn (E-AT, Croce and Hein 2022,
+    arXiv:2105.12508, draws it by its running error)."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "AttackConfig":

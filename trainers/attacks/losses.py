@@ -1,9 +1,14 @@
 """Losses that attacks climb: one number per image, larger where the model is more wrong."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
 from torch import Tensor
+
+AttackLoss = Callable[[Tensor], Tensor]
+"""Logits (batch, classes) -> one number per image, to be maximised; it knows the labels."""
 
 
 def cross_entropy(
@@ -42,6 +47,20 @@ def targeted_dlr(
     top = logits.topk(4, dim=1).values
     scale = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12
     return (_at(logits, target) - _at(logits, y)) / scale
+
+
+def kl_divergence(
+    logits: Float[Tensor, "batch classes"], reference: Float[Tensor, "batch classes"]
+) -> Float[Tensor, " batch"]:
+    """Returns KL(softmax(reference) || softmax(logits)); the gradient flows to both arguments.
+
+    Args:
+        reference: Logits of the clean images; detached where an attack climbs.
+
+    Source: the inner problem of TRADES, Zhang et al. 2019, arXiv:1901.08573, eq. 5.
+    """
+    log_p, log_q = F.log_softmax(reference, dim=1), F.log_softmax(logits, dim=1)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
 
 
 def _at(logits: Tensor, classes: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat: each module prints a table of ratios from one run."""

@@ -1,0 +1,64 @@
+"""What a published recipe is: each field it decides, with our value and where it is from.
+
+Values are in our units: epochs became fractions of training, an EMA's decay its horizon as a
+fraction of all steps, and the learning rate is stated for the task's `optim.reference_batch`, which
+stands for the recipe's own. A source that ends in "not read" is a field that the recipe's other
+choices switch off; one that begins with "not stated" is our choice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.config import ModelConfig
+
+Value = bool | int | float | str | list[float]
+Decisions = Mapping[str, tuple[Value, str]]
+"""For each dotted path a value in our units, and its source."""
+
+TASK_PATHS = (
+    "data",
+    "threat",
+    "optim.reference_batch",
+    "epochs",
+    "batch_size",
+    "compute",
+    "seed",
+    "model.family",
+    "model.name",
+    "model.stem_stride",
+    "model.depths",
+    "model.widths",
+    "model.layer_scale",
+)
+"""What no recipe changes in a trial: the task's. `model.stem` is a recipe's only if it says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One published recipe."""
+
+    title: str
+    """What sets it apart, in one line."""
+    paper: str
+    code: str
+    """What its sources mean by "config" and "code"."""
+    applied: Decisions
+    """What a search that warm-starts from it sets."""
+    task: Decisions
+    """What it was published with, but a task decides: printed, never applied."""
+    deviations: tuple[str, ...]
+    """Where ours differs from the published training, because the config cannot say it."""
+
+
+def overrides_for(recipe: Recipe, model: ModelConfig) -> dict[str, Value]:
+    """Returns what `recipe` sets in a trial of this model, as dotted paths.
+
+    A field that the model's family does not have (`stem`, outside ConvNeXt) is left out: on such a
+    model the recipe is everything else.
+    """
+    fields = {f"model.{name}" for name in type(model).model_fields}
+    return {
+        path: value
+        for path, (value, _) in recipe.applied.items()
+        if not path.startswith("model.") or path in fields
+    }

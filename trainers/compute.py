@@ -1,0 +1,81 @@
+"""How a network computes: precision, memory format, compilation, checkpointing, ranks."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainers.config import ComputeConfig
+
+
+class Bf16Network(nn.Module):
+    """Runs a network under bf16 autocast; images come in and logits go out in fp32.
+
+    bf16 has the exponent of fp32, so input gradients do not underflow to a sign of zero as fp16's
+    do, and no loss scaling is needed.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch classes"]:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return self.network(x).float()
+
+
+def place(model: nn.Module, compute: ComputeConfig, *, device: torch.device) -> nn.Module:
+    """Moves `model` to `device` in the memory format of `compute`."""
+    if compute.channels_last:
+        # Typed for tensors only; modules take it, too.
+        return model.to(device, memory_format=torch.channels_last)  # pyright: ignore
+    return model.to(device)
+
+
+def in_precision(model: nn.Module, compute: ComputeConfig) -> nn.Module:
+    """Returns what attacks and training run: `model` itself, or a wrapper that shares it."""
+    return Bf16Network(model) if compute.precision == "bf16" else model
+
+
+def in_format(x: Tensor, compute: ComputeConfig) -> Tensor:
+    """Lays images out as the network's weights are."""
+    return x.contiguous(memory_format=torch.channels_last) if compute.channels_last else x
+
+
+def for_training(network: nn.Module, compute: ComputeConfig, *, world_size: int) -> nn.Module:
+    """Returns the network that the backward pass goes through: compiled, gradients shared.
+
+    Attacks run the bare one, so that they wake no reducer.
+    """
+    if compute.compile:
+        network = torch.compile(network, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
+    return DistributedDataParallel(network) if world_size > 1 else network
+
+
+def synchronized(
+    model: nn.Module, compute: ComputeConfig, *, world_size: int, device: torch.device
+) -> nn.Module:
+    """Turns batch norm into one over all ranks, if `compute` says so and there are several.
+
+    Raises:
+        ValueError: If the ranks have no GPUs.
+    """
+    if not compute.sync_bn or world_size == 1:
+        return model
+    if device.type != "cuda":
+        raise ValueError("compute.sync_bn needs GPU workers; set it to false, or take 1 worker")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def set_checkpointing(model: nn.Module, is_on: bool) -> None:
+    """Switches the recomputation of activations of a model that `build_model` made.
+
+    Raises:
+        ValueError: If the architecture has none.
+    """
+    network = model.get_submodule("network")
+    switch = getattr(network, "set_grad_checkpointing", None)
+    if switch is None:
+        name = type(network).__name__
+        raise ValueError(f"{name} cannot recompute activations; set compute.checkpointing to false")
+    switch(is_on)
