@@ -20,16 +20,19 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
     Args:
         model: As `build_model` returns it.
     """
-    options: dict[str, Any] = {"momentum": config.betas[0]}
+    momentum = config.betas[0]
+    options: dict[str, Any] = {"momentum": momentum}
     if config.name != "sgd":
         options["betas"] = config.betas
     if config.name == "adamw":
         options["fused"] = True
     if config.name == "lamb":
         options["max_grad_norm"] = None  # clipping is the loop's
+    # timm's "sgd" has Nesterov momentum, which must not be 0; its "momentum" has the plain one.
+    opt = "momentum" if config.name == "sgd" and not momentum else config.name
     return create_optimizer_v2(
         model.get_submodule("network"),
-        opt=config.name,
+        opt=opt,
         lr=0.0,
         weight_decay=config.weight_decay,
         layer_decay=config.layer_decay if config.layer_decay < 1 else None,

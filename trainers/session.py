@@ -65,7 +65,8 @@ def begin_session(
     model = place(model, compute, device=device)
     network = in_precision(model, compute)
     if compute.checkpointing:
-        set_checkpointing(model, False)  # refuses here, before the first step
+        set_checkpointing(model, True)  # refuses here, before the first step
+        set_checkpointing(model, False)  # only the training pass recomputes
     total_steps = config.epochs * (len(images) // config.batch_size)
     session = Session(
         config=config,

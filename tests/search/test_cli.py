@@ -15,7 +15,7 @@ from trainers.data.photos import load_split
 from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
-COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report"]
+COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report", "recipe"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,18 @@ def test_no_flag_has_grown() -> None:
         (["status", "ghost"], "no search 'ghost'"),
         (["report", "ghost"], "no search 'ghost'"),
         (["evaluate", "ghost"], "no checkpoint at ghost"),
+        (["recipe", "lihgt"], "did you mean 'light'"),
+        (
+            [
+                "search",
+                DEMO,
+                "base.model={family: timm, name: vgg11, drop_path: 0, normalize: none}",
+                "base.data.resolution=32",
+                "space={attack.steps: {int: [1, 2]}}",
+                "warm_start=[light]",
+            ],
+            "warm_start: recipe 'light': vgg11 has no stochastic depth",
+        ),
     ],
 )
 def test_a_mistake_exits_with_2_and_one_message_and_leaves_nothing(

@@ -118,7 +118,8 @@ def test_100_steps_give_the_flags_of_autoattack(threat: ThreatModel, name: str) 
 
     assert 5 < int(found.is_fooled.sum()) < 55
     assert found.is_fooled.tolist() == (is_right == 0).tolist()
-    assert (found.loss - best_loss).abs().median() < 1e-5
+    # The flags are coarse: the losses tell one rule from another. Rounding diverts a few images.
+    assert (found.loss - best_loss).abs().quantile(0.9) < 1e-4
     assert (model(found.fooling).argmax(dim=1) != y)[found.is_fooled].all()
     if threat.norm == "linf":  # the others round differently, and 100 steps amplify that
         torch.testing.assert_close(loss(model(found.best), y), best_loss)
@@ -134,13 +135,14 @@ def test_targeted_steps_give_the_flags_of_autoattack(threat: ThreatModel) -> Non
     target = model(x).detach().sort(dim=1)[1][:, -2]
     reference.y_target = target
 
-    _, is_right, _, _ = reference.attack_single_run(x, y, x_init=start)
+    _, is_right, best_loss, _ = reference.attack_single_run(x, y, x_init=start)
     found = apgd(
         model, x, y, threat, steps=100, loss=lambda z: targeted_dlr(z, y, target), start=start
     )
 
     assert 5 < int(found.is_fooled.sum()) < 55
     assert found.is_fooled.tolist() == (is_right == 0).tolist()
+    assert (found.loss - best_loss).abs().quantile(0.9) < 1e-4
 
 
 @pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda t: t.norm)

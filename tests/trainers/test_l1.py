@@ -49,7 +49,7 @@ def test_no_point_of_ball_and_box_is_nearer_than_the_projection(scale: float, ep
 
 
 def test_the_projection_of_150528_pixels_spends_the_radius() -> None:
-    """As many as 3x224x224, where float32 sums and AutoAttack's are off by 1e-4."""
+    """As many as 3x224x224 has, where AutoAttack's float32 sums are off by 8e-4 of it."""
     x = torch.rand(2, 1, 1, 150528, generator=torch.Generator().manual_seed(0))
 
     nearest = project_l1(far_points(x, 1.0), x, 12.0)
@@ -57,7 +57,7 @@ def test_the_projection_of_150528_pixels_spends_the_radius() -> None:
     torch.testing.assert_close(
         distances(nearest.double(), x.double(), "l1"),
         torch.full((2,), 12.0, dtype=torch.float64),
-        rtol=2e-6,
+        rtol=1e-6,
         atol=0,
     )
 

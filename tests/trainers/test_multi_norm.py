@@ -1,7 +1,7 @@
 """Unions of threat models; and in every norm each attack is one graph without weight gradients."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_models import any_images, distances, interior_images, linear_model, trained_network
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo_config
 from torch._dynamo.backends.common import aot_autograd
 
 from trainers.attacks.losses import cross_entropy
@@ -112,7 +113,7 @@ def test_msd_needs_a_step_and_a_threat() -> None:
 
 
 @contextmanager
-def without_checks() -> Iterator[None]:
+def without_checks() -> Generator[None]:
     """Imports our packages anew, without jaxtyping's wrappers, which torch.compile cannot trace."""
 
     def ours() -> list[str]:
@@ -144,12 +145,16 @@ def traceable(name: str, norm: Literal["linf", "l2", "l1"]) -> Traceable:
     with without_checks():
         from trainers.attacks.apgd import apgd
         from trainers.attacks.fgsm import fgsm
+        from trainers.attacks.losses import cross_entropy
         from trainers.attacks.multi_norm import msd
         from trainers.attacks.pgd import pgd
         from trainers.attacks.projection import Ball
 
     def ball(factor: Tensor, norm: Literal["linf", "l2", "l1"] = norm) -> Ball:
         return Ball(norm=norm, eps=factor * {"linf": 0.06, "l2": 0.6, "l1": 3.0}[norm])
+
+    def loss(logits: Tensor) -> Tensor:
+        return cross_entropy(logits, Y)
 
     def run(model: nn.Module, x: Tensor, factor: Tensor) -> Tensor:
         threat = ball(factor)
@@ -187,9 +192,9 @@ def test_an_attack_is_one_graph_for_every_eps_and_computes_no_weight_gradient(
         graphs.append(graph)
         return graph.forward
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(attack.run, fullgraph=True, backend=aot_autograd(fw_compiler=keep))
-    with torch._dynamo.config.patch(trace_autograd_ops=True), attack_mode(model):
+    with dynamo_config.patch(trace_autograd_ops=True), attack_mode(model):
         for factor in (torch.tensor(1.0), torch.tensor(0.5)):
             expected = attack.run(model, x, factor)
             torch.testing.assert_close(compiled(model, x, factor), expected, atol=1e-6, rtol=0)

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-
 ORDERS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
 
 

@@ -22,7 +22,7 @@ def project_l1(
         eps: Radius, a number or a 0-d tensor.
 
     Returns:
-        A point inside [0, 1], and inside the ball up to 2e-6 eps, the rounding of float32.
+        A point inside [0, 1], and inside the ball up to rounding: 1e-6 eps + 1e-7.
 
     Source: the problem is that of Croce and Hein 2021, arXiv:2103.01208; they sort the points
     where the sum bends, two per pixel, here the threshold is bisected and then solved for.

@@ -1,0 +1,63 @@
+"""Prints, as JSON, how far compiled steps end from eager ones, and how many graphs each captured.
+
+A program of its own: torch.compile cannot trace the shape checks that pytest puts around our code.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from base_trial import base_trial
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from trainers.config import TrialConfig
+from trainers.data.photos import load_split
+from trainers.session import begin_session
+from trainers.step import train_step
+
+CPU = torch.device("cpu")
+STEPS = 4
+
+
+def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
+    """Returns the weights, and the graphs that Dynamo had captured after each step."""
+    # SGD, because Adam's division turns a rounding error into a whole step.
+    changes = {
+        "compute": {"compile": compiled},
+        "threat": {"norm": "l2", "eps": 0.5},
+        "optim": {"name": "sgd", "lr": 0.05},
+        "attack": {"name": "apgd", "noise": 0.5},
+    }
+    config = TrialConfig.model_validate(base_trial(**changes))
+    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None)
+    x = state.images.floats(torch.arange(8))
+    targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
+    generator = torch.Generator().manual_seed(0)
+    graphs: list[int] = []
+    counters.clear()
+    state.model.train()
+    for step in range(STEPS):
+        radius = (step + 1) / STEPS
+        train_step(
+            state, x, targets, lr=0.05, radius=radius, steps=2, turn=step, generator=generator
+        )
+        graphs.append(counters["stats"]["unique_graphs"])
+    return dict(state.model.state_dict()), graphs
+
+
+def main() -> None:
+    """Trains twice from the same weights on the same batch."""
+    eager, none = train(compiled=False)
+    weights, graphs = train(compiled=True)
+    start, _ = train(compiled=False)  # and eager steps repeat themselves
+    furthest = max(float((weights[name] - eager[name]).abs().max()) for name in eager)
+    noise = max(float((start[name] - eager[name]).abs().max()) for name in eager)
+    print(json.dumps({"eager": none, "compiled": graphs, "furthest": furthest, "noise": noise}))
+
+
+if __name__ == "__main__":
+    main()

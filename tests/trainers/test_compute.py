@@ -1,0 +1,44 @@
+"""Placement of a network: what batch norm over ranks needs, and that wrappers share weights."""
+
+import pytest
+import torch
+from torch import nn
+from trial_factory import tiny_trial
+
+from models.config import TimmConfig
+from models.registry import build_model
+from trainers.compute import in_precision, synchronized
+
+NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+SYNC = tiny_trial(compute={"sync_bn": True}).compute
+
+
+def test_batch_norm_over_ranks_needs_gpus() -> None:
+    with pytest.raises(ValueError, match=r"sync_bn needs GPU workers; set it to false, or take 1"):
+        synchronized(NET, SYNC, world_size=2, device=torch.device("cpu"))
+
+
+def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
+    model = build_model(
+        TimmConfig(family="timm", name="resnet18", drop_path=0.0, normalize="none"),
+        num_classes=2,
+        resolution=32,
+    )
+
+    found = synchronized(model, SYNC, world_size=2, device=torch.device("cuda"))
+
+    norms = [m for m in found.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
+    assert {type(norm) for norm in norms} == {nn.SyncBatchNorm}
+    assert synchronized(NET, SYNC, world_size=1, device=torch.device("cpu")) is NET
+
+
+def test_a_bf16_network_shares_the_weights_and_keeps_them_in_fp32() -> None:
+    config = tiny_trial(compute={"precision": "bf16"})
+    model = build_model(config.model, num_classes=12, resolution=16)
+
+    network = in_precision(model, config.compute)
+
+    mine, shared = list(model.parameters()), list(network.parameters())
+    assert all(a is b for a, b in zip(mine, shared, strict=True))
+    assert {p.dtype for p in shared} == {torch.float32}
+    assert in_precision(model, tiny_trial().compute) is model
