@@ -33,7 +33,9 @@ class HandWrittenNorm(nn.Module):
 class PublishedStep:
     """One step of their loop: attack in eval mode, then update in train mode."""
 
-    def __init__(self, model: nn.Module, *, eps: float, with_ema: bool, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, *, eps: float, with_ema: bool, device: torch.device
+    ) -> None:
         """`model` is not changed; its stem's norms are replaced in a copy."""
         self.model = copy.deepcopy(model).to(device, memory_format=torch.channels_last)  # pyright: ignore
         stem = self.model.get_submodule("network").get_submodule("stem")

@@ -42,7 +42,7 @@ GPU_MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 def trial(model: dict[str, Any], resolution: int, batch: int, **changes: Any) -> TrialConfig:
-    """Returns an APGD-2 trial without EMA, clipping or ramps; `changes` replace sections' fields."""
+    """Returns an APGD-2 trial without EMA, clipping or ramps, with `changes` to its sections."""
     tree: dict[str, Any] = {
         "data": {
             "source": "photos",

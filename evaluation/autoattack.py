@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyautoattack
 import torch
@@ -37,7 +38,7 @@ from trainers.threat import ThreatModel
 
 ATTACKS: tuple[pyautoattack.autoattack.AttackName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 """The sequence of version `standard`."""
-MAX_TARGETS = 9
+PACKAGE_NORMS: dict[str, Literal["Linf", "L2", "L1"]] = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 EXAMPLES = 8
 
 
@@ -151,14 +152,14 @@ def _build_attack(
         raise ValueError(f"AutoAttack's targeted loss needs at least 4 classes, got {num_classes}")
     attack = pyautoattack.AutoAttack(
         model,
-        norm="Linf" if threat.norm == "linf" else "L2",
+        norm=PACKAGE_NORMS[threat.norm],
         eps=threat.eps,
         seed=seed,
         version="standard",
         device=device,
     )
-    attack.apgd_targeted.n_target_classes = min(MAX_TARGETS, num_classes - 1)
-    attack.fab.n_target_classes = min(MAX_TARGETS, num_classes - 1)
+    for part in (attack.apgd_targeted, attack.fab):
+        part.n_target_classes = min(part.n_target_classes, num_classes - 1)
     return attack
 
 

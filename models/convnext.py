@@ -31,7 +31,7 @@ class ConvNeXt(nn.Sequential):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Switches the recomputation of activations in the backward pass."""
         for stage in self.get_submodule("stages").children():
-            stage.grad_checkpointing = enable  # pyright: ignore[reportAttributeAccessIssue]
+            stage.grad_checkpointing = enable  # pyright: ignore[reportArgumentType]
 
 
 def build_convnext(config: ConvNeXtConfig, *, num_classes: int, resolution: int) -> nn.Module:

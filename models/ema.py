@@ -15,7 +15,7 @@ class Ema(nn.Module):
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        """Follows `model` from its present weights; a later `model.to` elsewhere is not followed."""
+        """Follows `model` from its present weights, on its present device."""
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay:g}; 0 follows the model exactly")

@@ -243,22 +243,21 @@ def check_models(experiment: ExperimentConfig) -> None:
     Raises:
         UserError: If a model cannot be built.
     """
-    from models.cost import cost
+    from trainers.session import require_buildable
 
-    base, data = experiment.base, experiment.base.data
+    base = experiment.base
     changes: list[tuple[str, dict[str, Any]]] = [("base.model", {})]
     changes += [
         (f"space: with {path} = {end!r}", {path: end})
         for path, axis in experiment.space.items()
-        if path.startswith("model.")
+        if path.startswith(("model.", "resolution_schedule.", "compute."))
         for end in axis_ends(axis)
     ]
     for name in experiment.warm_start:
         changes.append((f"warm_start: recipe {name!r}", overrides_for(RECIPES[name], base.model)))
     for where, change in changes:
-        model = with_overrides(base, change).model
         try:
-            cost(model, num_classes=data.num_classes, resolution=data.resolution)
+            require_buildable(with_overrides(base, change))
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
 

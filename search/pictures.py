@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from evaluation.result import EvaluationResult
+from search.card import threat_text
 from search.importance import Importance
 from search.labels import label_ends, label_points
 from search.pareto import pareto_front
@@ -145,9 +146,8 @@ def examples_figure(path: Path, *, run: FullRun, attack: str, classes: Sequence[
     for row, kind in enumerate(("clean_prediction", "adversarial_prediction")):
         for axes, said, label in zip(grid[row], data[kind], data["labels"], strict=True):
             _write_prediction(axes, classes[int(said)], is_right=bool(said == label))
-    threat = run.config.threat
     figure.suptitle(
-        f"{run.key} under {attack}, {threat.norm} eps={threat.eps * 255:.3g}/255\n"
+        f"{run.key} under {attack}, {threat_text(run.config.threat)}\n"
         "broken images first; above each image, what the model says",
         fontsize=11,
     )

@@ -1,11 +1,11 @@
-"""From an `AttackConfig` to training images: which part of a batch is attacked, how, and aimed at what.
+"""From an `AttackConfig` to training images: what part of a batch is attacked, how, aimed at what.
 
 All random numbers are drawn first, for the whole batch, so that neither the parts that memory
 demands nor compilation change them.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,7 +51,7 @@ class Adversary:
     """Makes the training images of every step of one trial."""
 
     def __init__(self, network: nn.Module, config: TrialConfig) -> None:
-        """`network` is attacked as it is; with `compute.compile`, each kind of call is one graph."""
+        """`network` is attacked as it is; under `compute.compile`, each attack is one graph."""
         self._network = network
         self._config = config.attack
         self._threats = (config.threat, *config.attack.also)
@@ -108,14 +108,8 @@ class Adversary:
         if config.target == "random":
             aims = random_targets(y, num_classes=targets.shape[1], generator=generator)
         elif config.target == "least_likely":
-            aims = torch.cat(
-                [
-                    least_likely_targets(self._network, part, labels)
-                    for part, labels in zip(
-                        x.chunk(self._parts), y.chunk(self._parts), strict=True
-                    )
-                ]
-            )
+            parts = zip(x.chunk(self._parts), y.chunk(self._parts), strict=True)
+            aims = torch.cat([least_likely_targets(self._network, *part) for part in parts])
         if config.loss == "kl":
             with torch.no_grad():
                 reference = torch.cat([self._network(part) for part in x.chunk(self._parts)])
@@ -195,8 +189,10 @@ def _scaled(threat: ThreatModel, radius: float, x: Tensor) -> Ball:
     return Ball(norm=threat.norm, eps=torch.full((), radius * threat.eps, device=x.device))
 
 
-def _traceable(is_compiled: bool):  # noqa: ANN202
+def _traceable(is_compiled: bool) -> AbstractContextManager[object]:
     """Lets torch.compile take the attack's own gradients into its graph."""
     if not is_compiled:
         return nullcontext()
-    return torch._dynamo.config.patch(trace_autograd_ops=True)  # noqa: SLF001
+    from torch._dynamo import config  # a second of imports that eager trials do without
+
+    return config.patch(trace_autograd_ops=True)

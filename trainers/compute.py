@@ -48,7 +48,8 @@ def for_training(network: nn.Module, compute: ComputeConfig, *, world_size: int)
     Attacks run the bare one, so that they wake no reducer.
     """
     if compute.compile:
-        network = torch.compile(network, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
+        # Typed for functions; a module comes back as a module.
+        network = torch.compile(network, dynamic=False)  # pyright: ignore
     return DistributedDataParallel(network) if world_size > 1 else network
 
 

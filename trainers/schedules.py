@@ -1,5 +1,4 @@
-"""Radius, steps, resolution and learning rate as functions of progress: 0 at the first step, 1 after
-the last.
+"""Radius, steps, resolution and learning rate as functions of progress, from 0 to 1.
 
 The loop asks once per step, so nothing jumps at the border of two epochs.
 """

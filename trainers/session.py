@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.cost import cost
+from models.cost import TIMM_REFUSALS, cost
 from models.ema import Ema
 from models.registry import build_model
 from trainers.adversary import Adversary
@@ -16,6 +16,7 @@ from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
 from trainers.metrics import Progress
 from trainers.optim import build_optimizer
+from trainers.schedules import resolution_at
 
 
 @dataclass(kw_only=True)
@@ -89,6 +90,35 @@ def begin_session(
         _restore(session, resume)
     session.trained = for_training(network, compute, world_size=world_size)
     return session
+
+
+def require_buildable(config: TrialConfig) -> None:
+    """Builds the model without weights, and tries what training will ask of it.
+
+    Raises:
+        ValueError: If it cannot be built, cannot take an image of a side that the resolution
+            schedule passes through, or cannot compute as `config.compute` says.
+    """
+    data = config.data
+    cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    with torch.device("meta"):
+        model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    if config.compute.checkpointing:
+        set_checkpointing(model, True)
+    percents = range(101)
+    sides = {
+        resolution_at(percent / 100, config.resolution_schedule, resolution=data.resolution)
+        for percent in percents
+    }
+    for side in sorted(sides - {data.resolution}):
+        try:
+            model.eval()(torch.empty(1, 3, side, side, device="meta"))
+        except TIMM_REFUSALS as error:
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"resolution_schedule passes through {side} pixels, which the model cannot take: "
+                f"{reason}; set its start to 1, or take another model"
+            ) from error
 
 
 def state_of(session: Session) -> TrainState:

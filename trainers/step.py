@@ -48,9 +48,7 @@ def train_step(
     return loss, hits
 
 
-def _backward(
-    session: Session, x: Tensor, x_adv: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+def _backward(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Leaves the gradient of the mean loss in the parameters, part by part."""
     compute, copies = session.config.compute, len(x_adv) // len(x)
     parts = compute.accumulation
@@ -75,9 +73,7 @@ def _backward(
     return torch.stack(losses).mean(), torch.stack(hits).sum()
 
 
-def _loss(
-    session: Session, x: Tensor, x_adv: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+def _loss(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the objective, and how many attacked images are right."""
     objective = session.config.objective
     if objective.name == "at":

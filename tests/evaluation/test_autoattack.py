@@ -11,6 +11,7 @@ import torch
 from pyautoattack import checks
 from tiny_task import (
     CPU,
+    L1,
     LINF,
     TinyNet,
     attacked_by_reference,
@@ -20,7 +21,7 @@ from tiny_task import (
 )
 from torch import Tensor, nn
 
-from evaluation.autoattack import ATTACKS, attack_batch, reference_autoattack
+from evaluation.autoattack import ATTACKS, PACKAGE_NORMS, attack_batch, reference_autoattack
 from evaluation.progress import MISCLASSIFIED, ROBUST, ReferenceProgress, pick_examples
 from evaluation.weights import model_hash
 from trainers.data.images import ImageSet
@@ -61,10 +62,10 @@ def run(partial: Path, on_batch: Callable[[int, int], None] = ignore) -> Referen
 def package_alone(images: ImageSet, threat: ThreatModel) -> tuple[Tensor, list[bool]]:
     """What the package says when nothing of ours stands between: images, and who is robust."""
     package = pyautoattack.AutoAttack(
-        trained_net(), norm="Linf" if threat.norm == "linf" else "L2", eps=threat.eps, seed=7
+        trained_net(), norm=PACKAGE_NORMS[threat.norm], eps=threat.eps, seed=7
     )
     package.apgd_targeted.n_target_classes = package.fab.n_target_classes = 4
-    x, y = images.floats(torch.arange(16)), images.labels
+    x, y = images.floats(torch.arange(len(images))), images.labels
     tracer = sys.gettrace()
     x_adv, predicted = package.run_standard_evaluation(x, y, batch_size=16)
     sys.settrace(tracer)  # the package's check ends whatever traces, a coverage run for one
@@ -82,13 +83,14 @@ def test_outcomes_are_those_of_the_package_in_one_go() -> None:
     assert torch.equal(ours.x_adv, x_adv)
 
 
-def test_l2_outcomes_are_those_of_the_package() -> None:
-    images = tiny_images(16, seed=3)
-    x = images.floats(torch.arange(16))
+@pytest.mark.parametrize("threat", [WIDE_L2, L1], ids=lambda threat: threat.norm)
+def test_outcomes_in_other_norms_are_those_of_the_package(threat: ThreatModel) -> None:
+    images = tiny_images(6, seed=3)
+    x = images.floats(torch.arange(6))
 
-    ours = attack_batch(trained_net(), x, images.labels, WIDE_L2, seed=7, device=CPU)
+    ours = attack_batch(trained_net(), x, images.labels, threat, seed=7, device=CPU)
 
-    x_adv, is_robust = package_alone(images, WIDE_L2)
+    x_adv, is_robust = package_alone(images, threat)
     assert [outcome == ROBUST for outcome in ours.outcomes] == is_robust
     assert torch.equal(ours.x_adv, x_adv)
 

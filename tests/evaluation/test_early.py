@@ -6,6 +6,7 @@ from tiny_task import (
     CLASSES,
     CPU,
     EARLY,
+    L1,
     L2,
     LINF,
     TinyNet,
@@ -65,7 +66,7 @@ def test_early_check_is_exact_on_a_linear_model(threat: ThreatModel) -> None:
     assert flags.is_robust == tuple(expected)
 
 
-@pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
 def test_batch_size_changes_no_flag(threat: ThreatModel) -> None:
     images = tiny_images(40, seed=2)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_task import L2, LINF, tiny_images, trained_net
+from tiny_task import L1, L2, LINF, tiny_images, trained_net
 from torch import Tensor
 
 from evaluation.precision import full_precision
@@ -49,7 +49,7 @@ def test_rounding_at_the_radius_is_no_violation() -> None:
     assert norms.tolist() == pytest.approx([LINF.eps] * 5, rel=1e-5)
 
 
-@pytest.mark.parametrize(("threat", "expected"), [(LINF, 4.0), (L2, 5.0)])
+@pytest.mark.parametrize(("threat", "expected"), [(LINF, 4.0), (L2, 5.0), (L1, 7.0)])
 def test_norms_of_a_known_perturbation(threat: ThreatModel, expected: float) -> None:
     delta = torch.zeros(1, 3, 8, 8)
     delta[0, 0, 0, 0], delta[0, 2, 1, 1] = 3.0, -4.0

@@ -15,6 +15,7 @@ CPU = torch.device("cpu")
 CLASSES = 5
 LINF = ThreatModel(norm="linf", eps=16 / 255)
 L2 = ThreatModel(norm="l2", eps=0.5)
+L1 = ThreatModel(norm="l1", eps=3.0)
 EARLY = EarlyCheckConfig(images=40, ce_steps=10, t_steps=10, targets=3, batch_size=16, seed=3)
 
 

@@ -56,7 +56,9 @@ def main() -> None:
     start, _ = train(compiled=False)  # and eager steps repeat themselves
     furthest = max(float((weights[name] - eager[name]).abs().max()) for name in eager)
     noise = max(float((start[name] - eager[name]).abs().max()) for name in eager)
-    print(json.dumps({"eager": none, "compiled": graphs, "furthest": furthest, "noise": noise}))
+    sys.stdout.write(
+        json.dumps({"eager": none, "compiled": graphs, "furthest": furthest, "noise": noise}) + "\n"
+    )
 
 
 if __name__ == "__main__":

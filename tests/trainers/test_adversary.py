@@ -70,9 +70,7 @@ def test_soft_labels_reach_the_attack() -> None:
 
 
 def test_n_fgsm_leaves_the_ball_and_never_the_box() -> None:
-    x_adv = attacked(
-        x=any_images(20), name="fgsm", steps=1, reach=1.0, noise=2.0, project=False
-    )
+    x_adv = attacked(x=any_images(20), name="fgsm", steps=1, reach=1.0, noise=2.0, project=False)
 
     distance = (x_adv - any_images(20)).abs().amax()
     assert EPS < distance <= 3 * EPS + 1e-6

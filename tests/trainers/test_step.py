@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from trial_factory import random_images, tiny_trial
+from trial_factory import CHECK, random_images, tiny_trial
 
 from models.config import TimmConfig
+from models.normalize import Normalize
 from models.registry import build_model
+from trainers.data.images import ImageSet
+from trainers.loop import fit
 from trainers.losses import mart_loss, soft_targets, trades_loss
-from trainers.session import Session, begin_session
+from trainers.session import Session, begin_session, require_buildable
 from trainers.step import train_step
 
 CPU = torch.device("cpu")
@@ -116,6 +120,56 @@ def test_a_model_without_checkpointing_says_so() -> None:
         )
 
 
+RAMP = {"shape": "linear", "start": 0.5, "ramp": 1.0}
+
+
+def test_images_grow_with_the_resolution_schedule() -> None:
+    config = tiny_trial(data={"resolution": 32}, resolution_schedule=RAMP, epochs=2)
+    images = ImageSet(images=torch.zeros(24, 3, 32, 32).byte(), labels=torch.arange(24) % 12)
+    seen: list[int] = []
+
+    def watch(module: torch.nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        if isinstance(module, Normalize) and module.training:
+            seen.append(inputs[0].shape[-1])
+
+    handle = register_module_forward_hook(watch)
+    for _ in fit(
+        config,
+        images=images,
+        rungs=(),
+        evaluate=lambda _: CHECK,
+        rank=0,
+        world_size=1,
+        device=CPU,
+        resume=None,
+    ):
+        pass
+    handle.remove()
+
+    # Six steps: 16 + 16 x (0, 1, 2, 3, 4, 5) / 6, to multiples of 4.
+    assert seen == [16, 20, 20, 24, 28, 28]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("vit_tiny_patch16_224", r"resolution_schedule passes through 16 pixels, which the model"),
+        ("dla46_c", r"set compute\.checkpointing to false"),
+    ],
+)
+def test_what_a_model_cannot_do_is_known_before_training(name: str, words: str) -> None:
+    config = tiny_trial(
+        data={"resolution": 32},
+        resolution_schedule=RAMP,
+        compute={"checkpointing": name == "dla46_c"},
+    )
+    model = TimmConfig(family="timm", name=name, drop_path=0.0, normalize="none")
+
+    with pytest.raises(ValueError, match=words):
+        require_buildable(config.model_copy(update={"model": model}))
+    require_buildable(config)
+
+
 def test_the_objectives_are_those_of_the_papers() -> None:
     """One step of lr 1 moves the weights by the gradient of the formula on the attacked batch."""
     for name, formula in (("trades", trades_loss), ("mart", mart_loss)):
@@ -170,9 +224,7 @@ def test_apgd_does_no_work_it_need_not(steps: int) -> None:
     x, targets = random_images(8).floats(torch.arange(8)), torch.full((8, 12), 1 / 12)
 
     with Operations() as seen:
-        state.adversary(
-            x, targets, radius=1.0, steps=steps, turn=0, generator=torch.Generator()
-        )
+        state.adversary(x, targets, radius=1.0, steps=steps, turn=0, generator=torch.Generator())
 
     assert seen.counts["aten.convolution"] == (steps + 1) * convs
     assert seen.counts["aten.convolution_backward weights=False"] == steps * convs
