@@ -50,8 +50,9 @@ def test_the_page_stands_alone_and_runs_no_script(page: str) -> None:
     sources = re.findall(r'src="([^"]{0,22})', page)
 
     assert sources == ["data:image/png;base64,"] * 3
-    assert "<script" not in page
-    assert "http" not in page
+    text = re.sub(r"base64,[^\"]+", "", page)  # an encoded picture may spell anything
+    assert "<script" not in text
+    assert "http" not in text
 
 
 def test_the_page_lists_failures_and_the_commands_to_go_on(page: str) -> None:
