@@ -126,7 +126,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device, console = torch.device(options.device), Console(width=120)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     console.print(
         f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"timm {timm.__version__}; floors: apgd-2 {8 / 3:.2f}, fgsm {5 / 3:.2f} of clean; "
