@@ -23,7 +23,7 @@ MODELS = {**GPU_MODELS, "resnet50 (BN)": (timm_model("resnet50"), 224, 128)}
 
 
 def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """Returns the bytes that the graph of `forward()` keeps, parameters and input excepted."""
+    """Returns the bytes that the graph of `forward()` keeps, parameters excepted."""
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 

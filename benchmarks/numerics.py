@@ -6,20 +6,21 @@ point of the fp32 attack.
 """
 
 import argparse
+import copy
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.trials import trial
 from evaluation.paired import compare_paired
+from evaluation.precision import full_precision
 from models.registry import build_model
 from trainers.adversary import Adversary
 from trainers.attacks.gradient import input_gradient
 from trainers.attacks.losses import cross_entropy
-from trainers.compute import in_precision
+from trainers.compute import in_format, in_precision, place
 from trainers.config import TrialConfig
 from trainers.data.photos import load_split
 from trainers.loop import fit
@@ -99,28 +100,31 @@ def main() -> None:
     device, model = torch.device(options.device), trained_model(torch.device(options.device))
     images = load_split(config_of().data, "select")
     x, y = images.floats(torch.arange(len(images))).to(device), images.labels.to(device)
-    with torch.no_grad():
+    with torch.no_grad(), full_precision():
         clean = (model(x).argmax(dim=1) == y).float().mean().item()
-    table = Table(title=f"clean {clean:.3f}, n={len(y)}, {options.device}", title_justify="left")
-    for header in ("attack", "variant", "robust accuracy", "points from fp32 [95 %]", "zero signs"):
-        table.add_column(header, justify="left" if header in ("attack", "variant") else "right")
+    console = Console(width=110)
+    console.print(f"{options.device}, torch {torch.__version__}, clean {clean:.3f}, n={len(y)}\n")
+    console.print(
+        "robust accuracy, points from fp32 [95 %], share of input gradients that are zero"
+    )
     for name, attack in ATTACKS.items():
         reference: list[bool] = []
         for variant, compute in VARIANTS.items():
             config = config_of(attack=attack, compute=compute)
-            network = in_precision(model, config.compute)
-            right = _survivors(model, network, config, x, y)
+            network = in_precision(
+                place(copy.deepcopy(model), config.compute, device=device), config.compute
+            )
+            x_variant = in_format(x, config.compute)
+            right = _survivors(model, network, config, x_variant, y)
             reference = reference or right
             paired = compare_paired(right, reference)
             points = [100 * v for v in (paired.difference, paired.low, paired.high)]
-            table.add_row(
-                name,
-                variant,
-                f"{sum(right) / len(right):.4f}",
-                f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}]",
-                f"{zero_share(network, x, y):.2%}",
+            console.print(
+                f"{name:11} {variant:19} {sum(right) / len(right):.4f} "
+                f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}] "
+                f"{zero_share(network, x_variant, y):.2%}",
+                highlight=False,
             )
-    Console(width=110).print(table)
 
 
 def _survivors(
@@ -132,8 +136,8 @@ def _survivors(
     x_adv = Adversary(network, config)(
         x, targets, radius=1.0, steps=config.attack.steps, turn=0, generator=generator
     )
-    with torch.no_grad():
-        return (model(x_adv).argmax(dim=1) == y).tolist()
+    with torch.no_grad(), full_precision():
+        return (model(x_adv.contiguous()).argmax(dim=1) == y).tolist()
 
 
 if __name__ == "__main__":

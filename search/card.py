@@ -37,7 +37,7 @@ def model_card(
     sections = [
         f"# {run.study} / {run.key}",
         f"A classifier trained adversarially by Rampart, {_origin(run)}.",
-        f"## Results\n\n{_results(result)}",
+        f"## Results\n\n{_results(result)}{_unmeasured(run)}",
         f"## Difference to the default recipe\n\n{_comparison(run, result, default)}",
         f"## Lineage\n\n{_lineage(run, result)}",
         f"## Intended use and limits\n\n{LIMITS}",
@@ -100,6 +100,11 @@ def _results(result: EvaluationResult) -> str:
         "seconds of evaluation": f"{result.seconds:.0f}",
     }
     return f"{_table(rows)}\n\nIntervals are Wilson's, 95 %."
+
+
+def _unmeasured(run: FullRun) -> str:
+    also = [threat_text(threat) for threat in run.config.attack.also]
+    return f" Trained also against {'; '.join(also)}: not measured here." if also else ""
 
 
 def _comparison(

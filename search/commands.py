@@ -250,11 +250,13 @@ def check_models(experiment: ExperimentConfig) -> None:
     changes += [
         (f"space: with {path} = {end!r}", {path: end})
         for path, axis in experiment.space.items()
-        if path.startswith(("model.", "resolution_schedule.", "compute."))
+        if path.split(".")[0] in ("model", "resolution_schedule", "compute")
         for end in axis_ends(axis)
     ]
     for name in experiment.warm_start:
         changes.append((f"warm_start: recipe {name!r}", overrides_for(RECIPES[name], base.model)))
+    full = experiment.promotion.overrides
+    changes += [(f"promotion.overrides, {where}", {**change, **full}) for where, change in changes]
     for where, change in changes:
         try:
             require_buildable(with_overrides(base, change))

@@ -24,8 +24,18 @@ PINNED_IN_TRIALS = (
     "data.select_images",
     "data.test_images",
     "epochs",
+    "attack.also",
+    "attack.union",
 )
-"""Fixed by `base`: a sampler would win by a weaker attack or easier images; rungs count epochs."""
+"""Fixed by `base`: a sampler would win by a weaker attack or easier images; rungs count epochs; and
+checks measure `threat` alone, so it would win by leaving out the other norms."""
+READ_IF: dict[str, tuple[str, tuple[str, ...]]] = {
+    "attack.reach": ("attack.name", ("fgsm", "pgd")),
+    "attack.project": ("attack.name", ("fgsm",)),
+    "objective.beta": ("objective.name", ("trades", "mart")),
+    "optim.step_every": ("optim.schedule", ("step",)),
+}
+"""Fields that nothing reads unless another field has one of these values."""
 Overrides = dict[str, Any]
 """Dotted paths of a `TrialConfig` and their new values."""
 
@@ -123,7 +133,20 @@ class ExperimentConfig(Config):
         _refuse(self.space, PINNED_IN_TRIALS, "space")
         for path, axis in self.space.items():
             for end in axis_ends(axis):
-                self._changed({path: end}, f"space.{path}: the value {end!r}")
+                changed = self._changed({path: end}, f"space.{path}: the value {end!r}")
+                self._check_pins(changed, f"space.{path}: the value {end!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_axis_is_read(self) -> "ExperimentConfig":
+        for path, (switch, values) in READ_IF.items():
+            axis = self.space.get(switch)
+            seen = axis_ends(axis) if axis else (value_at(self.base, switch),)
+            if path in self.space and not set(seen) & set(values):
+                raise ValueError(
+                    f"space.{path} changes nothing: it is read only where {switch} is one of "
+                    f"{list(values)}, and it is {' or '.join(map(repr, seen))}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -154,6 +177,15 @@ class ExperimentConfig(Config):
                     )
         return self
 
+    def _check_pins(self, changed: TrialConfig, what: str) -> None:
+        """Raises ValueError if a whole section, chosen at once, brings a pinned field along."""
+        for pin in PINNED_IN_TRIALS:
+            if value_at(changed, pin) != value_at(self.base, pin):
+                raise ValueError(
+                    f"{what} changes {pin}, which is set in base for all trials alike, or numbers "
+                    "could not be compared"
+                )
+
     def _changed(self, overrides: Overrides, what: str) -> TrialConfig:
         """Returns the changed base; a failure names `what` brought it."""
         try:
@@ -171,6 +203,11 @@ class ExperimentConfig(Config):
     def _check_trial(self, config: TrialConfig) -> None:
         """Raises ValueError if the search could not run a trial of this config."""
         local_batch(config, self.resources.workers)
+        resources = self.resources
+        if config.compute.sync_bn and resources.workers > 1 and not resources.gpus_per_worker:
+            raise ValueError(
+                "compute.sync_bn needs GPU workers; set it to false, or resources.workers to 1"
+            )
         data = config.data
         if self.early_check.images > data.select_images:
             raise ValueError(

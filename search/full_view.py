@@ -118,6 +118,6 @@ def _epoch_line(run: FullRun, progress: Progress) -> str:
     left = mean * (run.config.epochs - last.epoch)
     return (
         f"full run {run.key}: epoch {last.epoch}/{run.config.epochs} "
-        f"loss={last.train_loss:.3f} train_robust={last.train_robust_accuracy:.3f} "
+        f"loss={last.train_loss:.3f} train_acc={last.train_accuracy:.3f} "
         f"left={left:.0f}s"
     )

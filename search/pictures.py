@@ -201,7 +201,7 @@ def _draw_front(axes: Axes, points: Sequence[tuple[Accuracy, Accuracy]]) -> None
 def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool) -> None:
     color, width = (BLUE, 2.4) if is_best else (GREY, 0.9)
     history = record.progress.history if record.progress else ()
-    trained = [(e.epoch, e.train_robust_accuracy) for e in history]
+    trained = [(e.epoch, e.train_accuracy) for e in history]
     checked = [(epoch, check.robust.value) for epoch, check in record.checks]
     is_cut = record.status in ("stopped", "failed")
     for axes, points, marker in ((upper, checked, "o"), (lower, trained, "")):

@@ -229,7 +229,7 @@ def _counts_text(records: Sequence[TrialRecord]) -> str:
 def _epoch_events(record: TrialRecord, epoch: EpochMetrics) -> list[str]:
     events = [
         f"{record.key} epoch {epoch.epoch}/{record.config.epochs} loss={epoch.train_loss:.3f} "
-        f"train_robust={epoch.train_robust_accuracy:.3f} lr={epoch.lr:.3g} eps={epoch.eps:.4f}"
+        f"train_acc={epoch.train_accuracy:.3f} lr={epoch.lr:.3g} eps={epoch.eps:.4f}"
     ]
     if epoch.check:
         clean, robust = epoch.check.clean, epoch.check.robust
@@ -276,7 +276,7 @@ def _cells(record: TrialRecord, age_s: float) -> list[Text]:
         Text(record.status, style=STYLES[record.status]),
         Text(f"{record.epochs}/{record.config.epochs}"),
         Text(checked),
-        Text(f"{history[-1].train_robust_accuracy:.3f}" if history else ""),
+        Text(f"{history[-1].train_accuracy:.3f}" if history else ""),
         Text(note),
     ]
 

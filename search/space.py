@@ -18,7 +18,7 @@ class _Axis(Config):
 
 
 class ChoiceAxis(_Axis):
-    """A finite set without order; a choice may be a list, such as depths."""
+    """A finite set without order; a choice may be a list, such as depths, or a whole section."""
 
     choices: Annotated[tuple[Any, ...], Field(alias="choice", min_length=1)]
 
@@ -109,8 +109,8 @@ def contains(axis: AnyAxis, value: Any) -> bool:
 
 
 def encode(value: Any) -> Any:
-    """Turns a choice into what Optuna stores: numbers and text as they are, lists as JSON text."""
-    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else value
+    """Turns a choice into what Optuna stores: numbers and text as they are, else JSON text."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, (list, tuple, dict)) else value
 
 
 def suggest(trial: optuna.trial.Trial, space: dict[str, AnyAxis]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ demands nor compilation change them.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +22,7 @@ from trainers.attacks.pgd import pgd
 from trainers.attacks.projection import Ball
 from trainers.attacks.start import noise_start
 from trainers.attacks.targets import least_likely_targets, random_targets
+from trainers.compute import compiling
 from trainers.config import TrialConfig
 from trainers.threat import ThreatModel
 
@@ -90,7 +90,7 @@ class Adversary:
         starts = [
             noise_start(x, ball, noise=self._config.noise, generator=generator) for ball in balls
         ]
-        with attack_mode(self._network), _traceable(self._is_compiled):
+        with attack_mode(self._network), compiling(self._is_compiled):
             labels = self._labels(x, targets, generator)
             size = -(-attacked // self._parts)
             parts = [slice(first, first + size) for first in range(0, attacked, size)]
@@ -187,12 +187,3 @@ def _loss(config: AttackConfig, labels: Labels) -> Callable[[Tensor], Tensor]:
 def _scaled(threat: ThreatModel, radius: float, x: Tensor) -> Ball:
     # A tensor, made without waiting for the device: a number would compile anew at every step.
     return Ball(norm=threat.norm, eps=torch.full((), radius * threat.eps, device=x.device))
-
-
-def _traceable(is_compiled: bool) -> AbstractContextManager[object]:
-    """Lets torch.compile take the attack's own gradients into its graph."""
-    if not is_compiled:
-        return nullcontext()
-    from torch._dynamo import config  # a second of imports that eager trials do without
-
-    return config.patch(trace_autograd_ops=True)

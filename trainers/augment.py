@@ -103,8 +103,10 @@ def pad_crop(
 def random_rotation(
     x: Float[Tensor, "batch 3 h w"], *, degrees: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 h w"]:
-    """Rotates each square image about its centre by U(-degrees, degrees), as torchvision does:
-    nearest pixel, corners black."""
+    """Rotates each square image about its centre by U(-degrees, degrees), as torchvision does.
+
+    Each pixel takes the nearest one's value; the corners become black.
+    """
     angle = math.radians(degrees) * (2 * torch.rand(len(x), generator=generator) - 1)
     theta = torch.zeros(len(x), 2, 3)
     theta[:, 0, 0], theta[:, 0, 1] = angle.cos(), -angle.sin()

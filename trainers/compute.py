@@ -1,11 +1,18 @@
 """How a network computes: precision, memory format, compilation, checkpointing, ranks."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
+from timm.layers import convert_sync_batchnorm  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainers.config import ComputeConfig
+
+GRAPHS = 256
+"""Most graphs of one function; beyond them torch would go on without compiling, unasked."""
 
 
 class Bf16Network(nn.Module):
@@ -50,7 +57,45 @@ def for_training(network: nn.Module, compute: ComputeConfig, *, world_size: int)
     if compute.compile:
         # Typed for functions; a module comes back as a module.
         network = torch.compile(network, dynamic=False)  # pyright: ignore
-    return DistributedDataParallel(network) if world_size > 1 else network
+    if world_size == 1:
+        return network
+    return DistributedDataParallel(network, broadcast_buffers=False)  # see `share_buffers`
+
+
+def compiling(is_on: bool) -> AbstractContextManager[object]:
+    """Lets torch.compile take the attack's own gradients into its graph, and as many graphs as the
+    schedules of steps and resolution ask for.
+
+    Raises:
+        ValueError: If this version of torch cannot.
+    """
+    if not is_on:
+        return nullcontext()
+    from torch._dynamo import config  # a second of imports that eager trials do without
+
+    if not hasattr(config, "trace_autograd_ops"):
+        raise ValueError(
+            f"compute.compile needs a torch that traces autograd.grad, which {torch.__version__} "
+            "does not; set it to false, or take torch >= 2.15"
+        )
+    return config.patch(
+        trace_autograd_ops=True, recompile_limit=GRAPHS, accumulated_recompile_limit=GRAPHS
+    )
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Gives every rank rank 0's batch statistics, so that all attack the same model.
+
+    DDP itself would do so after the attack, and a resumed rank would begin with other statistics.
+    """
+    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    if not buffers:
+        return
+    together = torch.cat([buffer.flatten() for buffer in buffers])
+    dist.broadcast(together, src=0)
+    parts = together.split([buffer.numel() for buffer in buffers])
+    for buffer, part in zip(buffers, parts, strict=True):
+        buffer.copy_(part.view_as(buffer))
 
 
 def synchronized(
@@ -65,7 +110,8 @@ def synchronized(
         return model
     if device.type != "cuda":
         raise ValueError("compute.sync_bn needs GPU workers; set it to false, or take 1 worker")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    # torch's own conversion would drop the activation inside timm's BatchNormAct2d.
+    return convert_sync_batchnorm(model)
 
 
 def set_checkpointing(model: nn.Module, is_on: bool) -> None:

@@ -59,7 +59,7 @@ class ObjectiveConfig(Config):
     """`at`: cross-entropy on the attacked batch. `trades` (Zhang et al. 2019, arXiv:1901.08573)
     and `mart` (Wang et al. 2020, OpenReview rklOg6EFwS) also see the clean one."""
     beta: float = Field(ge=0)
-    """Weight of the second term of `trades` and `mart`; 6 in both papers."""
+    """Weight of the second term of `trades` (6 in the paper) and `mart` (5; 6 for WideResNets)."""
 
 
 class ScheduleConfig(Config):
@@ -72,12 +72,16 @@ class ScheduleConfig(Config):
     delay: Fraction
     """Fraction of training before the rise."""
     ramp: Fraction
-    """Fraction of training that the rise takes."""
+    """Fraction of training that the rise takes; one that ends with training ends after the last
+    step, which is one step short of the final value."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ScheduleConfig":
         if self.shape == "constant" and (self.start != 1 or self.delay or self.ramp):
-            raise ValueError("shape=constant needs start=1, delay=0 and ramp=0")
+            raise ValueError(
+                "shape=constant needs start=1, delay=0 and ramp=0; linear with delay=0 and ramp=0 "
+                "is the same"
+            )
         if self.shape == "step" and self.ramp:
             raise ValueError(f"shape=step needs ramp=0, got ramp={self.ramp:g}; delay says when")
         if self.delay + self.ramp > 1:
@@ -97,10 +101,10 @@ class AugmentConfig(Config):
     """Zero padding of a random crop at full size, as a fraction of the side; 4 / 32 for CIFAR."""
     flip: Fraction
     """Probability of a horizontal flip."""
-    rotation: float = Field(ge=0, le=180)
-    """Largest angle of a random rotation, in degrees; corners become black."""
     color_jitter: float = Field(ge=0, lt=1)
     """Strength of brightness, contrast and saturation jitter; 0.4 in DeiT."""
+    rotation: float = Field(ge=0, le=180)
+    """Largest angle of a random rotation, in degrees; corners become black."""
     randaugment: float = Field(ge=0, le=10)
     """Magnitude of timm's `rand-mM-mstd0.5-inc1`; 9 in DeiT."""
     erasing: Fraction
@@ -115,9 +119,11 @@ class OptimConfig(Config):
     """Optimiser and learning-rate schedule: warm-up, decay, cool-down at the final rate."""
 
     name: Literal["adamw", "sgd", "lamb"]
+    """timm's, with its defaults beyond the fields below."""
     lr: float = Field(gt=0)
     """Peak learning rate for a global batch of `reference_batch` images."""
     reference_batch: int = Field(gt=0)
+    """Images, over all workers, that `lr` is stated for."""
     lr_scaling: Literal["linear", "sqrt", "none"]
     """How the peak grows with the batch."""
     weight_decay: float = Field(ge=0)
@@ -148,6 +154,10 @@ class OptimConfig(Config):
 
     @model_validator(mode="after")
     def _decay_has_room(self) -> "OptimConfig":
+        if self.schedule == "step" and self.cooldown:
+            raise ValueError(
+                f"optim.schedule=step has no cool-down, got cooldown={self.cooldown:g}; set it to 0"
+            )
         if self.warmup + self.cooldown >= 1:
             raise ValueError(
                 f"optim.warmup ({self.warmup:g}) + optim.cooldown ({self.cooldown:g}) must be "
@@ -163,14 +173,16 @@ class ComputeConfig(Config):
     """`bf16`: autocast of the network; images, perturbations, logits, losses and weights stay in
     fp32."""
     channels_last: bool
-    """Memory format of model and images; faster for convolutions."""
+    """Memory format of model and images; faster for convolutions. Random starts differ, for they
+    are drawn in the order of memory."""
     compile: bool
     """torch.compile of the attack as one graph, and of the training pass; minutes at the start."""
     accumulation: int = Field(ge=1)
-    """Parts that each rank's share of a batch is worked off in; memory falls, the result stays
-    (batch norm excepted)."""
+    """Parts that each rank's share of a batch is worked off in; memory falls, the result stays, but
+    for batch norm and the random numbers of drop-path."""
     checkpointing: bool
-    """Recomputes activations in the training pass: less memory, a third more time there."""
+    """Recomputes activations in the training pass: less memory, a third more time there. Batch
+    norm then counts each batch twice in its running statistics."""
     sync_bn: bool
     """Batch statistics over all workers; GPU only."""
 
@@ -193,6 +205,7 @@ class TrialConfig(Config):
     augment: AugmentConfig
     optim: OptimConfig
     label_smoothing: float = Field(ge=0, lt=1)
+    """Share of each target that is spread evenly over all classes."""
     ema_horizon: Fraction
     """Averaging horizon 1 / (1 - decay) as a fraction of all steps; 0 switches the EMA off. With
     it on, the averaged weights are the ones that are scored."""
@@ -252,6 +265,11 @@ def local_batch(config: TrialConfig, world_size: int) -> int:
         raise ValueError(
             f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
             "augment.cutmix need an even number"
+        )
+    if config.attack.fraction > 0 and not round(config.attack.fraction * local):
+        raise ValueError(
+            f"attack.fraction ({config.attack.fraction:g}) of the {local} images that each worker "
+            "gets of a batch is none; set it to 0, or take a larger batch"
         )
     if local % config.compute.accumulation:
         raise ValueError(

@@ -139,7 +139,7 @@ def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
     metrics = EpochMetrics(
         epoch=epoch,
         train_loss=loss,
-        train_robust_accuracy=accuracy,
+        train_accuracy=accuracy,
         lr=lr,
         eps=radius * config.threat.eps,
         seconds=time.perf_counter() - started,

@@ -56,11 +56,12 @@ def mart_loss(
 
     BCE adds to the cross-entropy a margin term, -log(1 - p) of the likeliest wrong class.
     Source: Wang et al. 2020, OpenReview rklOg6EFwS, eq. 11; as in the authors' code the weight
-    (1 - p_y) is not detached.
+    (1 - p_y) is not detached; their logarithms are of p + 1e-4, ours exact.
     """
-    log_p = F.log_softmax(adversarial, dim=1)
-    rivals = log_p.scatter(1, y.unsqueeze(1), -torch.inf).amax(dim=1)  # (batch,)
-    margin = -torch.log1p(-rivals.exp().clamp_max(1 - 1e-7))
+    wrong = adversarial.scatter(1, y.unsqueeze(1), -torch.inf).argmax(dim=1, keepdim=True)
+    others = adversarial.scatter(1, wrong, -torch.inf)
+    # -log(1 - p_wrong), without the cancellation in 1 - p where the attack wins completely.
+    margin = adversarial.logsumexp(dim=1) - others.logsumexp(dim=1)
     is_missed = 1 - F.softmax(clean, dim=1).gather(1, y.unsqueeze(1)).squeeze(1)
     second = kl_divergence(adversarial, clean) * is_missed
     return F.cross_entropy(adversarial, y) + margin.mean() + beta * second.mean()

@@ -62,8 +62,8 @@ class EpochMetrics(Config):
     epoch: int = Field(ge=1)
     """Epochs finished, counted from 1 over all sessions of the trial."""
     train_loss: float
-    train_robust_accuracy: float = Field(ge=0, le=1)
-    """Accuracy on the training attack's images; a sign of progress, never an objective."""
+    train_accuracy: float = Field(ge=0, le=1)
+    """On the images trained on, attacked as the recipe says; a sign of progress, no objective."""
     lr: float
     eps: float
     seconds: float = Field(ge=0)

@@ -11,7 +11,14 @@ from models.ema import Ema
 from models.registry import build_model
 from trainers.adversary import Adversary
 from trainers.checkpoint import TrainState
-from trainers.compute import for_training, in_precision, place, set_checkpointing, synchronized
+from trainers.compute import (
+    compiling,
+    for_training,
+    in_precision,
+    place,
+    set_checkpointing,
+    synchronized,
+)
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
 from trainers.metrics import Progress
@@ -65,6 +72,8 @@ def begin_session(
     model = synchronized(model, compute, world_size=world_size, device=device)
     model = place(model, compute, device=device)
     network = in_precision(model, compute)
+    with compiling(compute.compile):
+        pass  # refuses here, before the first step, where torch cannot
     if compute.checkpointing:
         set_checkpointing(model, True)  # refuses here, before the first step
         set_checkpointing(model, False)  # only the training pass recomputes

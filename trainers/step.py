@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.compute import in_format, set_checkpointing
+from trainers.compute import compiling, in_format, set_checkpointing, share_buffers
 from trainers.losses import mart_loss, trades_loss, training_loss
 from trainers.optim import set_lr
 from trainers.session import Session
@@ -31,10 +31,12 @@ def train_step(
         generator: Source of the attack's random numbers, on the device of `x`.
 
     Returns:
-        The mean loss, and the number of attacked images that the model got right (a mean where
-        each image is attacked in several ways).
+        The mean loss, and the number of the images trained on, attacked or not, that the model got
+        right (a mean where each image is attacked in several ways).
     """
     x = in_format(x, session.config.compute)
+    if session.world_size > 1:
+        share_buffers(session.model)
     x_adv = session.adversary(
         x, targets, radius=radius, steps=steps, turn=turn, generator=generator
     )
@@ -61,6 +63,7 @@ def _backward(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tu
     clean, goals = x.chunk(parts), targets.chunk(parts)
     for part, (x_part, goal) in enumerate(zip(clean, goals, strict=True)):
         with ExitStack() as stack:
+            stack.enter_context(compiling(compute.compile))
             if part < parts - 1 and isinstance(session.trained, DistributedDataParallel):
                 stack.enter_context(session.trained.no_sync())
             batch = torch.cat([of_threat[part] for of_threat in attacked])

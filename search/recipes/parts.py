@@ -5,8 +5,6 @@ from search.recipes.recipe import Decisions
 ONE_THREAT: Decisions = {
     "attack.target": ("none", "code: untargeted"),
     "attack.fraction": (1.0, "code: every image is attacked"),
-    "attack.also": ([], "code: one threat model"),
-    "attack.union": ("max", "one threat model; not read"),
 }
 ADVERSARIAL_TRAINING: Decisions = {
     "objective.name": ("at", "code: cross-entropy on the attacked images alone"),

@@ -18,6 +18,8 @@ Decisions = Mapping[str, tuple[Value, str]]
 TASK_PATHS = (
     "data",
     "threat",
+    "attack.also",
+    "attack.union",
     "optim.reference_batch",
     "epochs",
     "batch_size",

@@ -108,7 +108,7 @@ def progress(epochs: int, *, top: float = 0.4, attack: str = ATTACK, seed: int =
             EpochMetrics(
                 epoch=epoch,
                 train_loss=2.4 - 2 * robust,
-                train_robust_accuracy=min(1.0, robust * 1.1),
+                train_accuracy=min(1.0, robust * 1.1),
                 lr=0.002,
                 eps=4 / 255,
                 seconds=10.0,

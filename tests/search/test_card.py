@@ -5,6 +5,7 @@ from scipy.stats import binomtest
 from evaluation.result import EvaluationResult
 from search.card import accuracy_text, model_card, why_incomparable
 from trainers.metrics import Accuracy, wilson_interval
+from trainers.threat import ThreatModel
 
 BEST = (full_run("t00003"), result(clean=150, robust=96))
 DEFAULT = (full_run("default"), result(clean=140, robust=80, first=4))
@@ -19,6 +20,15 @@ def test_the_card_states_accuracies_with_attack_n_and_interval() -> None:
     assert "pyautoattack 0.2.0" in card
     assert "linf, eps = 4/255" in card
     assert "apgd-ce: 50, then apgd-t: 3" in card
+
+
+def test_the_card_names_the_norms_that_were_trained_but_not_measured() -> None:
+    run, measured = BEST
+    attack = run.config.attack.model_copy(update={"also": (ThreatModel(norm="l1", eps=12),)})
+    both = run.model_copy(update={"config": run.config.model_copy(update={"attack": attack})})
+
+    assert "Trained also against l1, eps = 12: not" in model_card(both, measured, default=DEFAULT)
+    assert "Trained also" not in model_card(run, measured, default=DEFAULT)
 
 
 def test_the_card_states_the_paired_difference_to_the_default() -> None:

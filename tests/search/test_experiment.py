@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
 from search.config import ExperimentConfig
 from search.errors import UserError
 from search.load import dump_experiment, load_experiment
+from search.overrides import with_overrides
+from search.space import suggest
 
+DATA = {
+    "source": "photos",
+    "resolution": 32,
+    "train_images": 1536,
+    "select_images": 240,
+    "test_images": 240,
+    "seed": 0,
+}
 DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 
 
@@ -37,6 +48,9 @@ def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:
         ({"early_check.images": 241}, r"must not exceed data\.select_images \(240\)"),
         ({"reference.images": 999}, r"must not exceed data\.test_images \(240\)"),
         ({"resources.workers": 3}, "must be divisible by the 3 workers"),
+        ({"resources.workers": 2, "base.compute.sync_bn": True}, "sync_bn needs GPU workers"),
+        ({"base.attack.fraction": 0.005}, r"attack\.fraction \(0\.005\) of the 64 images .* none"),
+        ({"base.compute.accumulation": 3}, r"compute\.accumulation \(3\) must divide"),
         ({"warm_start": ["madry"]}, "no recipe 'madry'"),
         ({"base.optim.lr": float("inf")}, r"base\.optim\.lr: Input should be a finite number"),
         ({"promotion.overrides": {"data.test_images": 120}}, r"reference\.images \(240\)"),
@@ -58,6 +72,15 @@ def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], 
         ({"model.stem": {"choice": ["patch", "foo"]}}, "the value 'foo' is invalid"),
         ({"threat.eps": {"uniform": [0.001, 0.016]}}, "space must not change threat.eps"),
         ({"epochs": {"int": [6, 12]}}, "space must not change epochs"),
+        ({"attack.also": {"choice": [[], []]}}, "space must not change attack.also"),
+        (
+            {"data": {"choice": [{**DATA, "select_images": 252}]}},
+            r"space\.data: the value .* changes data\.select_images, which is set in base",
+        ),
+        (
+            {"attack.reach": {"uniform": [1.0, 2.0]}},
+            r"attack\.reach changes nothing: .* attack\.name is one of \['fgsm', 'pgd'\], and",
+        ),
         ({"model.stm": {"choice": ["patch"]}}, "did you mean 'model.stem'"),
         ({"attack.steps": {"range": [1, 3]}}, r"space\.attack\.steps: an axis is one of"),
         (
@@ -73,6 +96,19 @@ def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], 
 def test_a_space_that_could_sample_an_invalid_trial_is_refused(axis: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         load_experiment(DEMO, {"space": axis})
+
+
+def test_an_axis_may_choose_a_whole_section() -> None:
+    attack = load_experiment(DEMO, {}).base.attack.model_dump(mode="json")
+    fgsm = {**attack, "name": "fgsm", "steps": 1, "noise": 1.0, "reach": 1.25}
+    overrides = {"space": {"attack": {"choice": [attack, fgsm]}}, "warm_start": []}
+
+    experiment = load_experiment(DEMO, overrides)
+
+    study = optuna.create_study()
+    samples = [suggest(study.ask(), experiment.space) for _ in range(10)]
+    names = {with_overrides(experiment.base, sample).attack.name for sample in samples}
+    assert names == {"apgd", "fgsm"}
 
 
 def test_an_axis_and_a_nested_override_have_dotted_paths() -> None:

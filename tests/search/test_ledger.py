@@ -50,7 +50,7 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
         EpochMetrics(
             epoch=epoch,
             train_loss=1.0,
-            train_robust_accuracy=0.5,
+            train_accuracy=0.5,
             lr=0.1,
             eps=0.01,
             seconds=1.0,

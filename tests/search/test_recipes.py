@@ -140,7 +140,6 @@ CONVERSIONS: dict[str, Published] = {
     "resolution": lambda c: c.task["data.resolution"],
     "global_batch": lambda c: c.task["batch_size"],
     "gpu_batch": lambda c: int(c.task["batch_size"].removesuffix(" per GPU")),
-    "ema_batch": lambda c: c.batch,
     "lr_batch": lambda c: c.task["optim.reference_batch"],
     "model": lambda c: c.task["model"].replace(",", ";"),
     "pretrained": lambda c: c.task["initial weights"],
@@ -164,7 +163,7 @@ def case(name: str) -> Case:
         task={key: value for key, (value, _) in recipe.task.items()},
         sources={key: source for key, (_, source) in recipe.applied.items()},
         epochs=float(facts["epochs"]) + float(facts.get("cooldown_epochs", 0)),
-        batch=float(facts.get("ema_batch", 1)),
+        batch=float(facts.get("global_batch") or 8 * float(facts["gpu_batch"])),
     )
 
 
@@ -235,7 +234,6 @@ def test_every_value_has_a_source_and_every_recipe_its_task_and_deviations(name:
 def test_a_recipe_has_what_no_paper_varies_switched_off(name: str) -> None:
     config = trial(name)
 
-    assert config.attack.also == ()
     assert share_at(0.0, config.steps_schedule) == 1
     assert share_at(0.0, config.resolution_schedule) == 1
     assert config.eps_schedule.delay == 0

@@ -21,6 +21,8 @@ from trainers.step import train_step
 
 CPU = torch.device("cpu")
 STEPS = 4
+SIDES = tuple(range(16, 52, 4))
+"""More resolutions than the graphs of one function that torch compiles by itself, which are 8."""
 
 
 def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
@@ -49,6 +51,22 @@ def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
     return dict(state.model.state_dict()), graphs
 
 
+def ramp() -> list[int]:
+    """Returns the graphs captured after each resolution of an attack on growing images."""
+    attack = {"name": "fgsm", "steps": 1}
+    config = TrialConfig.model_validate(base_trial(compute={"compile": True}, attack=attack))
+    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None)
+    x = state.images.floats(torch.arange(8))
+    targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
+    counters.clear()
+    graphs: list[int] = []
+    for side in SIDES:
+        smaller = torch.nn.functional.interpolate(x, size=(side, side))
+        state.adversary(smaller, targets, radius=1.0, steps=1, turn=0, generator=torch.Generator())
+        graphs.append(counters["stats"]["unique_graphs"])
+    return graphs
+
+
 def main() -> None:
     """Trains twice from the same weights on the same batch."""
     eager, none = train(compiled=False)
@@ -56,9 +74,8 @@ def main() -> None:
     start, _ = train(compiled=False)  # and eager steps repeat themselves
     furthest = max(float((weights[name] - eager[name]).abs().max()) for name in eager)
     noise = max(float((start[name] - eager[name]).abs().max()) for name in eager)
-    sys.stdout.write(
-        json.dumps({"eager": none, "compiled": graphs, "furthest": furthest, "noise": noise}) + "\n"
-    )
+    found = {"eager": none, "compiled": graphs, "furthest": furthest, "noise": noise}
+    sys.stdout.write(json.dumps({**found, "ramp": ramp()}) + "\n")
 
 
 if __name__ == "__main__":

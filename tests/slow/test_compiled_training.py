@@ -1,4 +1,4 @@
-"""A compiled trial takes the steps of an eager one, and a schedule compiles nothing anew."""
+"""A compiled trial takes the steps of an eager one, and schedules cannot end its compilation."""
 
 import json
 import subprocess
@@ -22,3 +22,4 @@ def test_compiled_steps_equal_eager_ones_and_compile_once() -> None:
     assert found["compiled"] == [2, 2, 2, 2]  # the attack as one graph, and the training pass
     assert found["furthest"] < 1e-4
     assert found["noise"] == 0
+    assert found["ramp"] == list(range(1, 10))  # torch's own limit is 8

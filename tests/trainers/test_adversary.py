@@ -184,6 +184,7 @@ def test_bf16_attacks_end_inside_the_ball_in_fp32() -> None:
         ({"name": "pgd", "project": False}, "project=false is N-FGSM: it needs name=fgsm"),
         ({"loss": "kl", "noise": 1.0, "target": "random"}, "loss=kl has no target"),
         ({"loss": "kl"}, "loss=kl needs noise > 0"),
+        ({"noise": 1.5}, r"attack\.noise=1\.5 starts outside the ball; above 1 it needs name=fgsm"),
         (
             {"union": "msd", "also": [{"norm": "l2", "eps": 1.0}]},
             "union=msd needs name=pgd, got name='apgd'",

@@ -1,13 +1,16 @@
 """Placement of a network: what batch norm over ranks needs, and that wrappers share weights."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
 from trial_factory import tiny_trial
 
 from models.config import TimmConfig
 from models.registry import build_model
-from trainers.compute import in_precision, synchronized
+from trainers.compute import compiling, in_precision, synchronized
 
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 SYNC = tiny_trial(compute={"sync_bn": True}).compute
@@ -30,6 +33,27 @@ def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
     norms = [m for m in found.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
     assert {type(norm) for norm in norms} == {nn.SyncBatchNorm}
     assert synchronized(NET, SYNC, world_size=1, device=torch.device("cpu")) is NET
+
+
+def test_batch_norm_over_ranks_keeps_the_activation_inside_it() -> None:
+    model = build_model(
+        TimmConfig(family="timm", name="mobilenetv3_small_050", drop_path=0.0, normalize="none"),
+        num_classes=2,
+        resolution=32,
+    ).eval()
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = model(x)
+
+    found = synchronized(model, SYNC, world_size=2, device=torch.device("cuda"))
+
+    torch.testing.assert_close(found.eval()(x), before)
+
+
+def test_compilation_is_refused_where_torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._dynamo, "config", SimpleNamespace())  # pyright: ignore
+
+    with pytest.raises(ValueError, match=r"compute\.compile needs a torch that traces autograd"):
+        compiling(True)
 
 
 def test_a_bf16_network_shares_the_weights_and_keeps_them_in_fp32() -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from timm.data.mixup import mixup_target
 from timm.optim import Lamb  # pyright: ignore[reportPrivateImportUsage]
-from torch import nn
+from torch import Tensor, nn
 from trial_factory import tiny_trial
 
 from models.config import TimmConfig
@@ -61,14 +61,18 @@ def test_mart_is_the_papers_formula_written_out() -> None:
     torch.testing.assert_close(ours, torch.autograd.grad(expected, [clean, adversarial]))
 
 
-def test_mart_stays_finite_where_the_attack_wins_completely() -> None:
-    adversarial = torch.tensor([[80.0, -80.0, 0.0]], requires_grad=True)
+@pytest.mark.parametrize("lead", [5.0, 16.0, 80.0])
+def test_mart_is_exact_where_the_attack_wins_completely(lead: float) -> None:
+    logits, y = torch.tensor([[lead, -lead, 0.0]]), torch.tensor([1])
 
-    loss = mart_loss(torch.zeros(1, 3), adversarial, torch.tensor([1]), beta=6.0)
+    gradients: list[Tensor] = []
+    for dtype in (torch.float32, torch.float64):
+        z = logits.to(dtype).requires_grad_()
+        loss = mart_loss(torch.zeros(1, 3, dtype=dtype), z, y, beta=6.0)
+        gradients += torch.autograd.grad(loss, z)
 
-    (gradient,) = torch.autograd.grad(loss, adversarial)
-    assert loss.isfinite()
-    assert gradient.isfinite().all()
+    torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=1e-5, atol=1e-6)
+    assert gradients[0][0, 0] > 1
 
 
 def convnext(**optim: object) -> tuple[nn.Module, dict[str, float], dict[str, float]]:

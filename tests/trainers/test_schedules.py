@@ -162,6 +162,11 @@ def test_the_peak_scales_with_the_batch(scaling: str, factor: float) -> None:
     assert math.isclose(lr_at(0.0, config, batch_size=64), 0.1)
 
 
+def test_a_step_schedule_with_a_cooldown_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"schedule=step has no cool-down, got cooldown=0\.1"):
+        optim(schedule="step", cooldown=0.1)
+
+
 def test_a_warmup_and_cooldown_that_leave_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"warmup \(0\.5\) \+ optim\.cooldown \(0\.5\) must be"):
         optim(warmup=0.5, cooldown=0.5)

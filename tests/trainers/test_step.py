@@ -210,11 +210,21 @@ class Operations(TorchDispatchMode):
         name = str(func).removesuffix(".default")
         if name == "aten.convolution_backward":
             name += f" weights={args[-1][1]}"
-        self.counts[name] += 1
+        is_masked = name.startswith("aten.index") and any(
+            isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
+            for index in args[1]
+        )
+        self.counts["aten.nonzero" if is_masked else name] += 1
         return func(*args, **(kwargs or {}))
 
 
-WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.item", "aten.is_nonzero")
+WAITS = (
+    "aten._local_scalar_dense",
+    "aten.nonzero",
+    "aten.item",
+    "aten.is_nonzero",
+    "aten.masked_select",
+)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -16,11 +16,13 @@ class AttackConfig(Config):
     Jorge et al. 2022, arXiv:2202.01181). `pgd`: last iterate (Madry et al. 2018,
     arXiv:1706.06083). `apgd`: best iterate (Croce and Hein 2020, arXiv:2003.01690)."""
     steps: int = Field(ge=1)
+    """Gradient steps, without the random start."""
     reach: float = Field(gt=0)
     """Length of all steps together in units of eps, so a step is reach x eps / steps. `fgsm` and
     `pgd` only: APGD sets its own step size."""
     noise: float = Field(ge=0)
-    """Radius of the uniform random start in units of eps; 0 starts at the clean image."""
+    """Radius of the random start in units of eps; 0 starts at the clean image. Uniform in the ball
+    for linf, on its surface for l2, a projected Gaussian for l1."""
     project: bool
     """Whether the result is put back into the ball. N-FGSM leaves it at noise + reach from the
     clean image; only `fgsm` may."""
@@ -46,9 +48,16 @@ class AttackConfig(Config):
     @model_validator(mode="after")
     def _fields_agree(self) -> "AttackConfig":
         if self.name == "fgsm" and self.steps > 1:
-            raise ValueError(f"attack fgsm takes 1 step, got steps={self.steps}; take name=pgd")
+            raise ValueError(
+                f"attack fgsm takes 1 step, got steps={self.steps}; take name=pgd, or let a space "
+                "choose whole sections: attack: {choice: [{...}, {...}]}"
+            )
         if not self.project and (self.name != "fgsm" or self.also):
             raise ValueError("attack.project=false is N-FGSM: it needs name=fgsm and one threat")
+        if self.noise > 1 and self.name != "fgsm":
+            raise ValueError(
+                f"attack.noise={self.noise:g} starts outside the ball; above 1 it needs name=fgsm"
+            )
         if self.loss == "kl" and self.target != "none":
             raise ValueError(f"attack.loss=kl has no target, got target={self.target!r}")
         if self.loss == "kl" and not self.noise:
