@@ -12,8 +12,8 @@ from search.folder import SearchFolder
 from search.records import TrialRecord, read_records
 
 DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
-# The third trial of this seed learns at a millionth of the others' rate, and the first two show more
-# at the first rung whoever comes first: a trial is stopped in every run.
+# The third trial of this seed learns next to nothing, and the first two show more at the first rung
+# whoever comes first: a trial is stopped in every run.
 TINY = [
     "base.data.train_images=192",
     "base.data.select_images=48",
