@@ -7,7 +7,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-_TAGS = {"convnext", "timm", "choice", "int", "uniform", "log_uniform"}
+from models.config import FAMILIES
+
+_TAGS = {*FAMILIES, "choice", "int", "uniform", "log_uniform"}
 
 
 class UserError(Exception):
