@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.trials import trial
+from benchmarks.trials import CONVNEXT_SMALL, trial
 from evaluation.paired import compare_paired
 from evaluation.precision import full_precision
 from models.registry import build_model
@@ -28,13 +28,10 @@ from trainers.losses import soft_targets
 from trainers.metrics import Accuracy, Check
 
 MODEL: dict[str, Any] = {
-    "family": "convnext",
-    "stem": "conv",
-    "stem_stride": 4,
+    **CONVNEXT_SMALL,
     "depths": [1, 1, 1],
     "widths": [16, 32, 64],
     "layer_scale": 1.0,
-    "drop_path": 0.0,
     "normalize": "half",
 }
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -79,6 +76,7 @@ def trained_model(device: torch.device) -> nn.Module:
         world_size=1,
         device=device,
         resume=None,
+        start=None,
     )
     *_, last = states
     model = build_model(config.model, num_classes=config.data.num_classes, resolution=32)

@@ -14,10 +14,21 @@ CONVNEXT_SMALL: dict[str, Any] = {
     "family": "convnext",
     "stem": "conv",
     "stem_stride": 4,
+    "stem_convs": 2,
+    "stem_widths": "doubling",
+    "stem_projection": False,
+    "stem_norm": "ln",
+    "stem_act": "gelu",
     "depths": [2, 2, 4, 2],
     "widths": [24, 48, 96, 192],
+    "kernel_size": 7,
+    "act": "gelu",
+    "norm": "ln",
+    "squeeze_excitation": 0.0,
     "layer_scale": 1e-6,
     "drop_path": 0.0,
+    "head_dropout": 0.0,
+    "blur_pool": False,
     "normalize": "none",
 }
 CONVNEXT_TINY = {**CONVNEXT_SMALL, "depths": [3, 3, 9, 3], "widths": [96, 192, 384, 768]}
@@ -25,7 +36,15 @@ CONVNEXT_TINY = {**CONVNEXT_SMALL, "depths": [3, 3, 9, 3], "widths": [96, 192, 3
 
 def timm_model(name: str) -> dict[str, Any]:
     """Returns the config of a model of timm."""
-    return {"family": "timm", "name": name, "drop_path": 0.0, "normalize": "none"}
+    return {
+        "family": "timm",
+        "name": name,
+        "stem": "own",
+        "drop_path": 0.0,
+        "head_dropout": 0.0,
+        "blur_pool": False,
+        "normalize": "none",
+    }
 
 
 CPU_MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
@@ -53,6 +72,14 @@ def trial(model: dict[str, Any], resolution: int, batch: int, **changes: Any) ->
             "seed": 0,
         },
         "model": model,
+        "weights": {
+            "pretrained": False,
+            "init": "",
+            "entry": "scored",
+            "allow": [],
+            "clean_epochs": 0,
+        },
+        "freeze": "none",
         "threat": {"norm": "linf", "eps": "4/255"},
         "attack": {
             "name": "apgd",
@@ -125,7 +152,7 @@ def session(config: TrialConfig, device: torch.device) -> Session:
         images=torch.zeros(size, 3, 1, 1, dtype=torch.uint8).expand(size, 3, side, side),
         labels=torch.zeros(size, dtype=torch.int64),
     )
-    return begin_session(config, images, 0, 1, device, None)
+    return begin_session(config, images, 0, 1, device, None, None)
 
 
 def batch(config: TrialConfig, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -151,7 +151,7 @@ class ResNetConfig(StemConfig):
     widths: tuple[Annotated[int, Field(ge=8, multiple_of=2)], ...]
     """Channels of each stage, before the fourfold output of a bottleneck; the first is the
     stem's."""
-    bottleneck_ratio: float = Field(gt=0, le=8)
+    bottleneck_ratio: float = Field(ge=0.125, le=8)
     """Width inside a block over the stage's; 2 in WideResNet-50-2. Basic blocks need 1."""
     act: Activation
     norm: Literal["bn", "ln"]

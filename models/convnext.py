@@ -1,23 +1,33 @@
 """ConvNeXt (Liu et al. 2022, arXiv:2201.03545) of any depths and widths, with our stems.
 
 timm's own class has exactly four stages and couples the stride of the first to that of the stem,
-so its stages and head are put together here. Parameter names are timm's.
+so its stages and head are put together here. Parameter names are timm's; only behind a squeeze-
+and-excitation gate is a depthwise convolution `conv_dw.0` and the gate `conv_dw.1`.
 """
 
-import itertools
 from collections import OrderedDict
 from typing import Any
 
 from timm.layers import (
-    LayerNorm,  # pyright: ignore[reportPrivateImportUsage]
     LayerNorm2d,  # pyright: ignore[reportPrivateImportUsage]
     NormMlpClassifierHead,  # pyright: ignore[reportPrivateImportUsage]
 )
-from timm.models.convnext import ConvNeXtStage
+from timm.models.convnext import ConvNeXtBlock, ConvNeXtStage
 from torch import nn
 
 from models.config import ConvNeXtConfig
+from models.parts import (
+    ACTIVATIONS,
+    NORMS_2D,
+    TOKEN_NORMS,
+    check_resolution,
+    drop_path_rates,
+    squeeze_excitation,
+)
 from models.stems import conv_stem, patch_stem
+
+PUBLISHED_STRIDE = 4
+"""Of the stem."""
 
 
 class ConvNeXt(nn.Sequential):
@@ -40,41 +50,58 @@ def build_convnext(config: ConvNeXtConfig, *, num_classes: int, resolution: int)
     Raises:
         ValueError: If the last stage would have no pixel left.
     """
-    total_stride = config.stem_stride * 2 ** (len(config.depths) - 1)
-    if resolution < total_stride:
-        raise ValueError(
-            f"{len(config.depths)} stages after stem_stride {config.stem_stride} need resolution "
-            f">= {total_stride}, got {resolution}; take fewer stages or a smaller stem_stride"
-        )
-    stem = conv_stem if config.stem == "conv" else patch_stem
+    check_resolution(resolution, stages=len(config.depths), stem_stride=config.stem_stride)
+    head = NormMlpClassifierHead(
+        config.widths[-1],
+        num_classes,
+        drop_rate=config.head_dropout,
+        norm_layer=LayerNorm2d,
+    )
     network = ConvNeXt(
-        OrderedDict[str, nn.Module](
-            stem=stem(config.widths[0], stride=config.stem_stride),
-            stages=_stages(config),
-            head=NormMlpClassifierHead(config.widths[-1], num_classes, norm_layer=LayerNorm2d),
-        )
+        OrderedDict[str, nn.Module](stem=_stem(config), stages=_stages(config), head=head)
     )
     return network.apply(_init_weights)
 
 
+def _stem(config: ConvNeXtConfig) -> nn.Sequential:
+    width, stride = config.widths[0], config.stem_stride
+    if config.stem == "patch":
+        return patch_stem(config, width, stride=stride)
+    return conv_stem(config, width, stride=stride, published_stride=PUBLISHED_STRIDE)
+
+
 def _stages(config: ConvNeXtConfig) -> nn.Sequential:
-    blocks = sum(config.depths)
-    rates = iter([config.drop_path * i / max(blocks - 1, 1) for i in range(blocks)])
-    return nn.Sequential(
+    rates = drop_path_rates(config.drop_path, depths=config.depths)
+    stages = nn.Sequential(
         *(
             ConvNeXtStage(
                 config.widths[max(i - 1, 0)],
                 width,
+                kernel_size=config.kernel_size,
                 stride=1 if i == 0 else 2,
-                depth=depth,
-                drop_path_rates=list(itertools.islice(rates, depth)),
+                depth=config.depths[i],
+                drop_path_rates=rates[i],
                 ls_init_value=config.layer_scale or None,  # pyright: ignore[reportArgumentType]
-                norm_layer=LayerNorm2d,
-                norm_layer_cl=LayerNorm,
+                # Batch norm takes channels first, so its blocks have 1x1 convolutions.
+                conv_mlp=config.norm == "bn",
+                act_layer=ACTIVATIONS[config.act],
+                norm_layer=NORMS_2D[config.norm],
+                norm_layer_cl=TOKEN_NORMS["ln"],
             )
-            for i, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True))
+            for i, width in enumerate(config.widths)
         )
     )
+    if config.squeeze_excitation:
+        _add_gates(stages, share=config.squeeze_excitation)
+    return stages
+
+
+def _add_gates(stages: nn.Sequential, *, share: float) -> None:
+    build_gate = squeeze_excitation(share)
+    for block in stages.modules():
+        if isinstance(block, ConvNeXtBlock):
+            convolution: Any = block.conv_dw
+            block.conv_dw = nn.Sequential(convolution, build_gate(convolution.out_channels))
 
 
 def _init_weights(module: nn.Module) -> None:

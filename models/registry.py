@@ -1,15 +1,17 @@
 """From a model config to a module that maps images on [0, 1] to logits."""
 
-import difflib
 from collections import OrderedDict
-from typing import Any
 
-import timm
 from torch import nn
 
-from models.config import ModelConfig, TimmConfig
+from models.blur import blur_strided
+from models.config import ConvNeXtConfig, ModelConfig, ResNetConfig, ViTConfig, XCiTConfig
 from models.convnext import build_convnext
 from models.normalize import normalization
+from models.resnet import build_resnet
+from models.timm_model import build_timm
+from models.vit import build_vit
+from models.xcit import build_xcit
 
 
 def build_model(config: ModelConfig, *, num_classes: int, resolution: int) -> nn.Module:
@@ -18,39 +20,32 @@ def build_model(config: ModelConfig, *, num_classes: int, resolution: int) -> nn
     Args:
         resolution: Side of the square images; fixes position embeddings where a model has them.
 
+    Returns:
+        The layers `normalize` and `network`; parameters of `network` have timm's names.
+
     Raises:
-        ValueError: If timm knows no model of this name, if the model has no stochastic depth to
-            set, or if the images are too small for a ConvNeXt. A model of timm that cannot take the
-            resolution fails in timm's own words, here or in its first forward pass; `cost` says so
-            beforehand.
+        ValueError: If the images are too small for the network or no multiple of its patches, if
+            timm knows no model of this name, or if the model lacks what the config sets. A model of
+            timm that cannot take the resolution fails in timm's own words, here or in its first
+            forward pass; `cost` says so beforehand.
     """
-    if isinstance(config, TimmConfig):
-        network = _build_timm(config, num_classes=num_classes, resolution=resolution)
-    else:
-        network = build_convnext(config, num_classes=num_classes, resolution=resolution)
+    network = _build_network(config, num_classes=num_classes, resolution=resolution)
+    if config.blur_pool:
+        blur_strided(network)
     return nn.Sequential(
         OrderedDict[str, nn.Module](normalize=normalization(config.normalize), network=network)
     )
 
 
-def _build_timm(config: TimmConfig, *, num_classes: int, resolution: int) -> nn.Module:
-    if not timm.is_model(config.name):
-        near = difflib.get_close_matches(config.name, timm.list_models(), n=3)
-        raise ValueError(
-            f"timm has no model {config.name!r}; nearest: {', '.join(near) or 'none'}; "
-            "timm.list_models('*') has them all"
-        )
-    pretrained = timm.get_pretrained_cfg(config.name)
-    # 0 is not left out: some models of timm have another default.
-    options: dict[str, Any] = {"num_classes": num_classes, "drop_path_rate": config.drop_path}
-    if pretrained is not None and pretrained.fixed_input_size:
-        options["img_size"] = resolution
-    try:
-        return timm.create_model(config.name, **options)
-    except TypeError as error:
-        if "drop_path_rate" not in str(error):
-            raise
-    if config.drop_path:
-        raise ValueError(f"{config.name} has no stochastic depth; set drop_path to 0")
-    del options["drop_path_rate"]
-    return timm.create_model(config.name, **options)
+def _build_network(config: ModelConfig, *, num_classes: int, resolution: int) -> nn.Module:
+    match config:
+        case ConvNeXtConfig():
+            return build_convnext(config, num_classes=num_classes, resolution=resolution)
+        case ResNetConfig():
+            return build_resnet(config, num_classes=num_classes, resolution=resolution)
+        case ViTConfig():
+            return build_vit(config, num_classes=num_classes, resolution=resolution)
+        case XCiTConfig():
+            return build_xcit(config, num_classes=num_classes, resolution=resolution)
+        case _:
+            return build_timm(config, num_classes=num_classes, resolution=resolution)

@@ -11,9 +11,11 @@ from models.parts import ACTIVATIONS, NORMS_2D
 
 
 def patch_stem(config: StemConfig, width: int, *, stride: int) -> nn.Sequential:
-    """One convolution with kernel = stride, then `stem_norm` (Liu et al. 2022, arXiv:2201.03545)."""
+    """One convolution with kernel = stride, then the norm (Liu et al. 2022, arXiv:2201.03545)."""
+    bias = config.stem_norm != "bn"
     return nn.Sequential(
-        nn.Conv2d(3, width, kernel_size=stride, stride=stride), NORMS_2D[config.stem_norm](width)
+        nn.Conv2d(3, width, kernel_size=stride, stride=stride, bias=bias),
+        NORMS_2D[config.stem_norm](width),
     )
 
 

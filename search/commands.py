@@ -16,10 +16,9 @@ from search.errors import NothingToShowError, UserError
 from search.folder import SearchFolder
 from search.load import dump_experiment, load_experiment
 from search.lock import is_locked, locked
-from search.overrides import override_or_refuse, with_overrides
-from search.recipes import RECIPES, overrides_for
+from search.overrides import override_or_refuse
+from search.preflight import check_constraints, check_models
 from search.records import FullRun, read_promoted, read_records
-from search.space import axis_ends
 from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Progress
 
@@ -31,6 +30,7 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     from search.cluster.connect import connected
 
     check_models(experiment)
+    check_constraints(experiment)
     refuse_folder(experiment)
     with connected(address, experiment.resources):
         folder = create_folder(experiment)
@@ -237,33 +237,6 @@ def read_experiment(folder: SearchFolder) -> ExperimentConfig:
     return load_experiment(folder.config, {})
 
 
-def check_models(experiment: ExperimentConfig) -> None:
-    """Builds the base model, and all that axes and recipes make of it, without weights, at once.
-
-    Raises:
-        UserError: If a model cannot be built.
-    """
-    from trainers.session import require_buildable
-
-    base = experiment.base
-    changes: list[tuple[str, dict[str, Any]]] = [("base.model", {})]
-    changes += [
-        (f"space: with {path} = {end!r}", {path: end})
-        for path, axis in experiment.space.items()
-        if path.split(".")[0] in ("model", "resolution_schedule", "compute")
-        for end in axis_ends(axis)
-    ]
-    for name in experiment.warm_start:
-        changes.append((f"warm_start: recipe {name!r}", overrides_for(RECIPES[name], base.model)))
-    full = experiment.promotion.overrides
-    changes += [(f"promotion.overrides, {where}", {**change, **full}) for where, change in changes]
-    for where, change in changes:
-        try:
-            require_buildable(with_overrides(base, change))
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
-
-
 def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
     from search.cluster.tuner import run_trials
     from search.ledger import Ledger
@@ -281,6 +254,8 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
         if not ledger.is_finished:
             run_trials(folder, experiment, ledger)
     write_tables(folder, ledger.records)
+    if ledger.stuck:
+        raise NothingToShowError(ledger.stuck)
     if not ledger.is_finished:
         raise NothingToShowError(
             f"the search ended early; `rampart resume {name_of(folder)}` goes on with it"

@@ -1,17 +1,20 @@
 """The experiment: one YAML file describes the whole search. Light: no torch, no Ray."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from models.config import Config, Fraction
+from search.candidate import build_trial, recipe_sample
+from search.constraints import Constraints
 from search.errors import UserError, explain
 from search.overrides import value_at, with_overrides
-from search.recipes import find_recipe, overrides_for
-from search.space import Axis, axis_ends, contains
+from search.recipes import Recipe, find_recipe
+from search.space import Axis, Sample, axis_ends, contains, corner, ends, leaf_axes
 from trainers.config import TrialConfig, local_batch
 
 CORNERS = 100
@@ -34,6 +37,10 @@ READ_IF: dict[str, tuple[str, tuple[str, ...]]] = {
     "attack.project": ("attack.name", ("fgsm",)),
     "objective.beta": ("objective.name", ("trades", "mart")),
     "optim.step_every": ("optim.schedule", ("step",)),
+    "model.stem_convs": ("model.stem", ("conv",)),
+    "model.stem_widths": ("model.stem", ("conv",)),
+    "model.stem_projection": ("model.stem", ("conv",)),
+    "model.stem_act": ("model.stem", ("conv",)),
 }
 """Fields that nothing reads unless another field has one of these values."""
 Overrides = dict[str, Any]
@@ -100,9 +107,11 @@ class ExperimentConfig(Config):
     """The untuned default: what a trial is where the space says nothing."""
     space: Annotated[dict[str, Axis], Field(min_length=1)]
     """Dotted paths of `base` and what the sampler may choose there."""
+    constraints: Constraints
+    """What a model may cost; a sample beyond it never becomes a trial, and the sampler is told."""
     warm_start: tuple[str, ...]
-    """Published recipes that are tried first; `rampart recipe` lists them. Fields of `model` that
-    the base's family lacks, such as the stem of a ResNet, are left out of them."""
+    """Published recipes that are tried first; `rampart recipe` lists them. Where the space has
+    branches, they start in the first one; models of timm keep their own stem."""
     sampler: SamplerConfig
     ladder: LadderConfig
     early_check: EarlyCheckConfig
@@ -124,27 +133,30 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _base_is_valid(self) -> "ExperimentConfig":
         self._check_trial(self.base)
-        self._changed(self.promotion.overrides, "promotion.overrides")
+        self._changed(self.promotion.overrides, "promotion.overrides", of=self.base)
         _refuse(self.promotion.overrides, PINNED_IN_FULL_RUNS, "promotion.overrides")
         return self
 
     @model_validator(mode="after")
     def _every_end_is_valid(self) -> "ExperimentConfig":
         _refuse(self.space, PINNED_IN_TRIALS, "space")
-        for path, axis in self.space.items():
-            for end in axis_ends(axis):
-                changed = self._changed({path: end}, f"space.{path}: the value {end!r}")
-                self._check_pins(changed, f"space.{path}: the value {end!r}")
+        _refuse((path for _, path, _, _ in leaf_axes(self.space)), PINNED_IN_TRIALS, "space")
+        for sample in ends(self.space):
+            name, value = list(sample.items())[-1]
+            what = f"space.{name}: the value {value!r}"
+            self._check_pins(self._sampled(sample, what), what)
         return self
 
     @model_validator(mode="after")
     def _every_axis_is_read(self) -> "ExperimentConfig":
-        for path, (switch, values) in READ_IF.items():
-            axis = self.space.get(switch)
-            seen = axis_ends(axis) if axis else (value_at(self.base, switch),)
-            if path in self.space and not set(seen) & set(values):
+        for name, path, _, where in leaf_axes(self.space):
+            if path not in READ_IF:
+                continue
+            switch, values = READ_IF[path]
+            seen = self._values_of(switch, where)
+            if not set(seen) & set(values):
                 raise ValueError(
-                    f"space.{path} changes nothing: it is read only where {switch} is one of "
+                    f"space.{name} changes nothing: it is read only where {switch} is one of "
                     f"{list(values)}, and it is {' or '.join(map(repr, seen))}"
                 )
         return self
@@ -154,28 +166,40 @@ class ExperimentConfig(Config):
         """Rules between fields can fail where each end alone is valid: tries random corners."""
         draw = random.Random(0)
         for _ in range(CORNERS):
-            corner = {path: draw.choice(axis_ends(axis)) for path, axis in self.space.items()}
-            self._changed(corner, f"space: the combination {corner}")
-            full = {**corner, **self.promotion.overrides}
-            self._changed(full, f"promotion.overrides: with the sample {corner}, the full run")
+            sample = corner(self.space, draw)
+            trial = self._sampled(sample, f"space: the combination {sample}")
+            self._changed(
+                self.promotion.overrides,
+                f"promotion.overrides: with the sample {sample}, the full run",
+                of=trial,
+            )
         return self
 
     @model_validator(mode="after")
     def _recipes_lie_in_the_space(self) -> "ExperimentConfig":
         for name in self.warm_start:
             try:
-                overrides = overrides_for(find_recipe(name), self.base.model)
+                recipe = find_recipe(name)
             except UserError as error:
                 raise ValueError(f"warm_start: {error}") from error
-            recipe = self._changed(overrides, f"warm_start: recipe {name!r}")
-            for path, axis in self.space.items():
-                value = value_at(recipe, path)
-                if not contains(axis, value):
+            with _blaming(f"warm_start: recipe {name!r}"):
+                sample = recipe_sample(self.base, self.space, recipe)
+            self._sampled(sample, f"warm_start: recipe {name!r}", recipe=recipe)
+            for axis_name, path, axis, _ in leaf_axes(self.space):
+                if axis_name in sample and not contains(axis, sample[axis_name]):
                     raise ValueError(
-                        f"warm_start: recipe {name!r} has {path} = {value!r}, which "
-                        f"space.{path} does not contain; widen the axis or leave the recipe out"
+                        f"warm_start: recipe {name!r} has {path} = {sample[axis_name]!r}, which "
+                        f"space.{axis_name} does not contain; widen the axis or leave the recipe "
+                        "out"
                     )
         return self
+
+    def _values_of(self, path: str, where: Sample) -> tuple[Any, ...]:
+        """Returns the values that a field can have in the samples of a branch."""
+        for _, other, axis, there in leaf_axes(self.space):
+            if other == path and (not there or there == where):
+                return axis_ends(axis)
+        return (value_at(build_trial(self.base, self.space, where, recipe=None), path),)
 
     def _check_pins(self, changed: TrialConfig, what: str) -> None:
         """Raises ValueError if a whole section, chosen at once, brings a pinned field along."""
@@ -186,19 +210,17 @@ class ExperimentConfig(Config):
                     "could not be compared"
                 )
 
-    def _changed(self, overrides: Overrides, what: str) -> TrialConfig:
-        """Returns the changed base; a failure names `what` brought it."""
-        try:
-            config = with_overrides(self.base, overrides)
+    def _sampled(self, sample: Sample, what: str, recipe: Recipe | None = None) -> TrialConfig:
+        """Returns the trial of a sample; a failure names `what` brought it."""
+        with _blaming(what):
+            config = build_trial(self.base, self.space, sample, recipe=recipe)
             self._check_trial(config)
-        except KeyError as error:
-            raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
-        except ValidationError as error:
-            rules = "; ".join(explain(error, TrialConfig))
-            raise ValueError(f"{what} is invalid: {rules}") from error
-        except ValueError as error:
-            raise ValueError(f"{what} is invalid: {error}") from error
         return config
+
+    def _changed(self, overrides: Overrides, what: str, *, of: TrialConfig) -> None:
+        """Raises ValueError, with `what` brought it, if `of` cannot be changed so."""
+        with _blaming(what):
+            self._check_trial(with_overrides(of, overrides))
 
     def _check_trial(self, config: TrialConfig) -> None:
         """Raises ValueError if the search could not run a trial of this config."""
@@ -219,6 +241,20 @@ class ExperimentConfig(Config):
                 f"reference.images ({self.reference.images}) must not exceed "
                 f"data.test_images ({data.test_images})"
             )
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Turns every way in which a change of a config can fail into a ValueError that names it."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{what} cannot be set: {error.args[0]}") from error
+    except ValidationError as error:
+        rules = "; ".join(explain(error, TrialConfig))
+        raise ValueError(f"{what} is invalid: {rules}") from error
+    except ValueError as error:
+        raise ValueError(f"{what} is invalid: {error}") from error
 
 
 def _refuse(paths: Iterable[str], pinned: Sequence[str], what: str) -> None:

@@ -31,6 +31,11 @@ class SearchFolder:
         return self.root / "promoted"
 
     @property
+    def clean_starts(self) -> Path:
+        """One folder per clean training that trials share; see `trainers/clean_start.py`."""
+        return self.root / "clean"
+
+    @property
     def report(self) -> Path:
         """report/index.html and its pictures."""
         return self.root / "report"

@@ -11,15 +11,19 @@ import optuna
 from optuna.trial import TrialState
 
 from search.asha import keeps_going
+from search.candidate import build_trial
 from search.config import ExperimentConfig
+from search.constraints import excess, measure, violations
 from search.folder import SearchFolder
-from search.overrides import with_overrides
-from search.recipes import RECIPES, overrides_for
+from search.recipes import RECIPES
 from search.records import TrialRecord, read_records, write_record
 from search.space import suggest
-from search.study import REASON_ATTR, RECIPE_ATTR
-from trainers.config import config_hash
+from search.study import REASON_ATTR, RECIPE_ATTR, set_constraints
+from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Check, Progress
+
+MAX_REJECTED = 1000
+"""Samples beyond a constraint, in a row, after which a search ends."""
 
 
 class Ledger:
@@ -38,6 +42,9 @@ class Ledger:
         self._experiment = experiment
         self._study = study
         self._on_change = on_change
+        self.stuck = ""
+        """Why no more trials come although the budget is not spent; empty if they do."""
+        self._last_violation = ""
         self._records = {record.key: record for record in read_records(folder.trials)}
         self._settle()
         self._unfinished = [
@@ -61,13 +68,30 @@ class Ledger:
         return not self._unfinished and len(ended) >= self._experiment.budget.trials
 
     def next_trial(self) -> TrialRecord | None:
-        """Returns the next trial to run, unfinished ones first; None when the budget is spent."""
+        """Returns the next trial to run, unfinished ones first; None when the budget is spent.
+
+        Samples beyond a constraint never become trials: the sampler is told, and asked again.
+        Returns None, too, when it knows no other; `stuck` then says so.
+        """
+        for _ in range(MAX_REJECTED):
+            trial = self._next_asked()
+            if trial is None:
+                return None
+            if record := self._open(trial):
+                return record
+        self.stuck = (
+            f"the sampler proposed {MAX_REJECTED} samples in a row that violate the constraints "
+            f"(the last: {self._last_violation}); widen them or the space"
+        )
+        return None
+
+    def _next_asked(self) -> optuna.trial.Trial | None:
         if self._unfinished:
             # Re-attaches to the stored trial: `suggest_*` answers with the stored parameters.
-            return self._open(optuna.trial.Trial(self._study, self._unfinished.pop(0)))
+            return optuna.trial.Trial(self._study, self._unfinished.pop(0))
         if len(self._records) >= self._experiment.budget.trials:
             return None
-        return self._open(self._study.ask())
+        return self._study.ask()
 
     def report(self, key: str, progress: Progress, *, node: str) -> bool:
         """Files a report, which carries the whole history; returns whether the trial goes on."""
@@ -105,18 +129,24 @@ class Ledger:
             update = {"status": "failed", "reason": reason, "error": error}
             self._close(record.model_copy(update=update))
 
-    def _open(self, trial: optuna.trial.Trial) -> TrialRecord:
+    def _open(self, trial: optuna.trial.Trial) -> TrialRecord | None:
+        """Files the trial as running; returns None if it violates a constraint."""
         params = suggest(trial, self._experiment.space)
         recipe = trial.user_attrs.get(RECIPE_ATTR)
-        base = self._experiment.base
-        fixed = overrides_for(RECIPES[recipe], base.model) if recipe else {}
-        config = with_overrides(base, {**fixed, **params})
+        config = build_trial(
+            self._experiment.base,
+            self._experiment.space,
+            params,
+            recipe=RECIPES[recipe] if recipe else None,
+        )
         key = f"t{trial.number:05d}"
         if key in self._records:
             old = self._records[key]
             update = {"sessions": old.sessions + 1, "started_at": time.time()}
             self._write(old.model_copy(update=update))
             return self._records[key]
+        if self._rejects(trial, config):
+            return None
         record = TrialRecord(
             key=key,
             number=trial.number,
@@ -136,6 +166,19 @@ class Ledger:
         )
         self._write(record)
         return record
+
+    def _rejects(self, trial: optuna.trial.Trial, config: TrialConfig) -> bool:
+        """Tells the study how far the trial is beyond each constraint; ends it if one is."""
+        constraints = self._experiment.constraints
+        if not constraints:
+            return False
+        values = measure(config)
+        set_constraints(trial, excess(constraints, values))
+        violated = violations(constraints, values)
+        if violated:
+            self._last_violation = violated[0]
+            self._study.tell(trial, state=TrialState.PRUNED)
+        return bool(violated)
 
     def _stop_reason(self, record: TrialRecord, epoch: int, check: Check) -> str:
         if epoch >= record.config.epochs:

@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from search.config import ExperimentConfig
 from search.errors import UserError, explain
-from search.overrides import override_or_refuse
+from search.overrides import override_or_refuse, with_overrides
+from search.space import ChoiceAxis
+
+INIT = "weights.init"
 
 
 def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfig:
@@ -24,7 +27,22 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, ExperimentConfig))
         raise UserError(f"{path} is not a valid experiment:\n{lines}") from error
-    return override_or_refuse(experiment, overrides, what=str(path))
+    return _with_absolute_paths(override_or_refuse(experiment, overrides, what=str(path)))
+
+
+def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
+    """Resolves `weights.init` here: a trial has another working directory."""
+    overrides: dict[str, Any] = {}
+    if init := experiment.base.weights.init:
+        overrides["base.weights.init"] = _absolute(init)
+    axis = experiment.space.get(INIT)
+    if isinstance(axis, ChoiceAxis):
+        overrides[f"space.{INIT}"] = {"choice": [_absolute(path) for path in axis.choices]}
+    return with_overrides(experiment, overrides) if overrides else experiment
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
 
 
 def dump_experiment(config: ExperimentConfig) -> str:

@@ -123,6 +123,7 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
             early_check=experiment.early_check,
             resources=experiment.resources,
             checkpoint=str(root / "checkpoint"),
+            clean_starts=str(folder.clean_starts),
             storage=str(folder.ray / "full"),
         ),
         reference=experiment.reference,

@@ -82,7 +82,8 @@ def _draw_pictures(
             folder,
             "importance",
             "Importance of the axes: how far the best third of the trials lies from all trials "
-            "along each. From few trials it is a hint, not a finding.",
+            "along each. From few trials it is a hint, not a finding. Axes that only some branches "
+            "of the space have are left out.",
             lambda: importance_figure(importance),
             missing=importance.reason,
         ),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from models.config import TimmConfig
+
 BASE: dict[str, Any] = {
     "data": {
         "source": "photos",
@@ -14,13 +16,32 @@ BASE: dict[str, Any] = {
     "model": {
         "family": "convnext",
         "stem": "conv",
+        "stem_convs": 2,
+        "stem_widths": "doubling",
+        "stem_projection": False,
+        "stem_norm": "ln",
+        "stem_act": "gelu",
         "stem_stride": 4,
         "depths": [1, 1],
         "widths": [8, 16],
+        "kernel_size": 7,
+        "act": "gelu",
+        "norm": "ln",
+        "squeeze_excitation": 0.0,
         "layer_scale": 1e-6,
         "drop_path": 0.0,
+        "head_dropout": 0.0,
+        "blur_pool": False,
         "normalize": "half",
     },
+    "weights": {
+        "pretrained": False,
+        "init": "",
+        "entry": "scored",
+        "allow": [],
+        "clean_epochs": 0,
+    },
+    "freeze": "none",
     "threat": {"norm": "linf", "eps": "4/255"},
     "attack": {
         "name": "apgd",
@@ -80,6 +101,22 @@ BASE: dict[str, Any] = {
     },
     "seed": 5,
 }
+
+
+TIMM: dict[str, Any] = {
+    "family": "timm",
+    "name": "resnet18",
+    "stem": "own",
+    "drop_path": 0.0,
+    "head_dropout": 0.0,
+    "blur_pool": False,
+    "normalize": "none",
+}
+
+
+def timm_config(name: str) -> TimmConfig:
+    """Returns the config of a model of timm."""
+    return TimmConfig.model_validate({**TIMM, "name": name})
 
 
 def base_trial(**changes: dict[str, Any] | float) -> dict[str, Any]:

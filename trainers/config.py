@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from models.config import Config, Fraction, ModelConfig
 from trainers.attacks.config import AttackConfig
 from trainers.threat import ThreatModel
+from trainers.weights_config import Freeze, WeightsConfig
 
 PHOTO_CLASSES = (
     "astronaut",
@@ -192,6 +193,10 @@ class TrialConfig(Config):
 
     data: DataConfig
     model: ModelConfig
+    weights: WeightsConfig
+    """What training starts from."""
+    freeze: Freeze
+    """What it leaves as it is."""
     threat: ThreatModel
     attack: AttackConfig
     objective: ObjectiveConfig

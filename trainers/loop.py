@@ -7,13 +7,14 @@ epoch, from (seed, epoch, rank), so a run that is resumed after an epoch goes on
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int64
+from models.freeze import train_mode
 from torch import Tensor, nn
 
 from trainers.augment import augment
@@ -40,6 +41,7 @@ def fit(
     world_size: int,
     device: torch.device,
     resume: TrainState | None,
+    start: Mapping[str, Tensor] | None,
 ) -> Iterator[TrainState]:
     """Trains from the start or from `resume`, and yields the state after each epoch.
 
@@ -49,6 +51,8 @@ def fit(
         evaluate: Gets the scored weights in eval mode, on rank 0 only: elsewhere `check` is None.
         world_size: Ranks that share each batch; above 1 the default process group must exist.
         resume: A state of the same config.
+        start: Weights of a clean training (`trainers/start.py`) to begin from, where the config
+            asks for one; not read with `resume`.
 
     Raises:
         ValueError: If the batch cannot be shared among the ranks or the images do not fill it.
@@ -57,7 +61,7 @@ def fit(
     local_batch(config, world_size)
     if len(images) < config.batch_size:
         raise ValueError(f"{len(images)} images do not fill a batch of {config.batch_size}")
-    session = begin_session(config, images, rank, world_size, device, resume)
+    session = begin_session(config, images, rank, world_size, device, resume, start)
     return _epochs(session, rungs, evaluate)
 
 
@@ -108,7 +112,7 @@ def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
     """Runs one epoch; returns its metrics without a check, and when its first step ended."""
     config, epoch, started = session.config, session.epoch + 1, time.perf_counter()
     augment_stream, attack_stream = _seed_streams(session)
-    session.model.train()
+    train_mode(session.model)
     tally, first_step_at, lr, radius = _Tally(), 0.0, 0.0, 0.0
     for step, index in enumerate(_batches(session)):
         progress = (session.epoch + step / session.steps_per_epoch) / config.epochs

@@ -80,6 +80,8 @@ class Progress(Config):
     params_m: float
     gmacs: float
     """Forward multiply-adds of one image, in 10^9."""
+    start: str
+    """The weights that training began with, and how they fitted."""
     first_step_at: float
     """Unix time of the end of the first training step of the latest session."""
     history: tuple[EpochMetrics, ...]

@@ -1,10 +1,12 @@
 """What lives as long as one process trains: model, optimiser, average, and how far they got."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from models.freeze import freeze
+from torch import Tensor, nn
 
 from models.cost import TIMM_REFUSALS, cost
 from models.ema import Ema
@@ -24,6 +26,7 @@ from trainers.data.images import ImageSet
 from trainers.metrics import Progress
 from trainers.optim import build_optimizer
 from trainers.schedules import resolution_at
+from trainers.start import load_start
 
 
 @dataclass(kw_only=True)
@@ -40,7 +43,7 @@ class Session:
     trained: nn.Module
     """`model` as the training pass runs it: in its precision, compiled, gradients shared."""
     parameters: list[nn.Parameter]
-    """Those of `model`, listed once."""
+    """Those of `model` that are trained, listed once."""
     ema: Ema | None
     optimizer: torch.optim.Optimizer
     progress: Progress
@@ -59,16 +62,23 @@ def begin_session(
     world_size: int,
     device: torch.device,
     resume: TrainState | None,
+    start: Mapping[str, Tensor] | None,
 ) -> Session:
     """Builds everything from the config, and takes back `resume` where there is one.
 
+    Args:
+        start: Weights to begin from, of a clean training; `config.weights` names all others.
+
     Raises:
-        ValueError: If the model cannot be built, or cannot compute as `config.compute` says.
+        ValueError: If the model cannot be built, cannot compute as `config.compute` says, or cannot
+            take the weights it is to start from.
     """
     data, compute = config.data, config.compute
     size = cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     torch.manual_seed(config.seed)  # the same weights on every rank
     model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    origin = load_start(model, config, start) if resume is None else resume.progress.start
+    freeze(model, which=config.freeze)
     model = synchronized(model, compute, world_size=world_size, device=device)
     model = place(model, compute, device=device)
     network = in_precision(model, compute)
@@ -87,11 +97,15 @@ def begin_session(
         model=model,
         adversary=Adversary(network, config),
         trained=network,
-        parameters=list(model.parameters()),
+        parameters=[p for p in model.parameters() if p.requires_grad],
         ema=_build_ema(model, config.ema_horizon * total_steps),
         optimizer=build_optimizer(model, config.optim),
         progress=Progress(
-            params_m=size.params_m, gmacs=size.gmacs, first_step_at=time.time(), history=()
+            params_m=size.params_m,
+            gmacs=size.gmacs,
+            start=origin,
+            first_step_at=time.time(),
+            history=(),
         ),
         epoch=0,
     )
@@ -112,6 +126,7 @@ def require_buildable(config: TrialConfig) -> None:
     cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     with torch.device("meta"):
         model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    freeze(model, which=config.freeze)
     if config.compute.checkpointing:
         set_checkpointing(model, True)
     percents = range(101)

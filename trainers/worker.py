@@ -19,6 +19,7 @@ from torch import nn
 
 from models.config import Config
 from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from trainers.clean_start import clean_start
 from trainers.config import TrialConfig
 from trainers.data.photos import load_split
 from trainers.loop import fit
@@ -31,6 +32,8 @@ class WorkerPayload(Config):
     trial: TrialConfig
     checkpoint: str
     """Folder of the checkpoint, on storage that every node sees; absolute."""
+    clean_starts: str
+    """Folder that the trials of a search share for clean-trained weights; absolute."""
     rungs: tuple[int, ...]
     threads: int
     device: Literal["cpu", "cuda"]
@@ -55,15 +58,28 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
     if resume is not None:
         # A kill may have come between the checkpoint and the news of it: tell it again.
         ray.train.report({PROGRESS: resume.progress.model_dump_json(), NODE: node})
+    images, device = load_split(payload.trial.data, "train"), torch.device(payload.device)
+    start = None
+    if resume is None and payload.trial.weights.clean_epochs:
+        start = clean_start(
+            payload.trial,
+            Path(payload.clean_starts),
+            images=images,
+            evaluate=evaluate,
+            rank=rank,
+            world_size=world_size,
+            device=device,
+        )
     for state in fit(
         payload.trial,
-        images=load_split(payload.trial.data, "train"),
+        images=images,
         rungs=payload.rungs,
         evaluate=evaluate,
         rank=rank,
         world_size=world_size,
-        device=torch.device(payload.device),
+        device=device,
         resume=resume,
+        start=start,
     ):
         if rank == 0:
             save_checkpoint(folder, state)

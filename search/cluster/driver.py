@@ -49,6 +49,8 @@ class DriverPayload(Config):
     resources: ResourcesConfig
     checkpoint: str
     """Folder of the trial's checkpoint; absolute, on storage that every node sees."""
+    clean_starts: str
+    """Folder that the trials of a search share for clean-trained weights; absolute."""
     storage: str
     """Folder for Ray Train's own files; absolute."""
 
@@ -114,6 +116,7 @@ def train_on_worker(config: dict[str, str]) -> None:
         WorkerPayload(
             trial=trial,
             checkpoint=payload.checkpoint,
+            clean_starts=payload.clean_starts,
             rungs=payload.rungs,
             threads=payload.resources.cpus_per_worker,
             device=device,

@@ -68,6 +68,7 @@ class LedgerSearcher(Searcher):
             early_check=self._experiment.early_check,
             resources=self._experiment.resources,
             checkpoint=str(self._folder.trials / record.key / "checkpoint"),
+            clean_starts=str(self._folder.clean_starts),
             storage=str(self._folder.ray / "train"),
         )
         return {"key": record.key, "payload": payload.model_dump_json()}

@@ -9,7 +9,7 @@ choices switch off; one that begins with "not stated" is our choice.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.config import ModelConfig
+from models.config import FAMILIES, ModelConfig
 
 Value = bool | int | float | str | list[float]
 Decisions = Mapping[str, tuple[Value, str]]
@@ -25,12 +25,13 @@ TASK_PATHS = (
     "batch_size",
     "compute",
     "seed",
-    "model.family",
-    "model.name",
-    "model.stem_stride",
-    "model.depths",
-    "model.widths",
-    "model.layer_scale",
+    *(
+        f"model.{name}"
+        for name in sorted({name for kind in FAMILIES.values() for name in kind.model_fields})
+        if name not in ("stem", "drop_path", "normalize")
+    ),
+    "weights",
+    "freeze",
 )
 """What no recipe changes in a trial: the task's. `model.stem` is a recipe's only if it says so."""
 
@@ -55,10 +56,12 @@ class Recipe:
 def overrides_for(recipe: Recipe, model: ModelConfig) -> dict[str, Value]:
     """Returns what `recipe` sets in a trial of this model, as dotted paths.
 
-    A field that the model's family does not have (`stem`, outside ConvNeXt) is left out: on such a
-    model the recipe is everything else.
+    The stem is left out for models of timm, many of which have none that could be replaced: there
+    the recipe is everything else.
     """
     fields = {f"model.{name}" for name in type(model).model_fields}
+    if model.family == "timm":
+        fields.remove("model.stem")
     return {
         path: value
         for path, (value, _) in recipe.applied.items()

@@ -118,7 +118,13 @@ def progress(epochs: int, *, top: float = 0.4, attack: str = ATTACK, seed: int =
                 raw_check=None,
             )
         )
-    return Progress(params_m=0.5, gmacs=0.02, first_step_at=1006.0, history=tuple(history))
+    return Progress(
+        params_m=0.5,
+        gmacs=0.02,
+        start="random weights",
+        first_step_at=1006.0,
+        history=tuple(history),
+    )
 
 
 def record(

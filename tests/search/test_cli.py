@@ -73,7 +73,7 @@ def test_no_flag_has_grown() -> None:
             ],
             "resnet18",
         ),
-        (["search", DEMO, "base.model.family=vit"], "'convnext', 'timm'"),
+        (["search", DEMO, "base.model.family=vgg"], "'xcit', 'timm'"),
         (["search", DEMO, "runs_dir=file/runs"], "runs_dir 'file/runs' cannot be written"),
         (["search", DEMO, "base"], "an override must read dotted.path=value"),
         (["resume", "ghost"], "no search 'ghost'"),
@@ -132,6 +132,7 @@ def test_a_mistake_in_an_evaluation_exits_with_2(
         world_size=1,
         device=torch.device("cpu"),
         resume=None,
+        start=None,
     )
     save_checkpoint(tmp_path / "model", next(states))
 

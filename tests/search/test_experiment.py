@@ -39,7 +39,16 @@ def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:
         ({"base.threat.eps": "4/x"}, "a fraction such as '4/255', got '4/x'"),
         ({"base.optim.lrr": 1}, r"no field 'base\.optim\.lrr'; did you mean 'base\.optim\.lr'"),
         ({"base.optim.lr": "fast"}, r"base\.optim\.lr: .* \(got 'fast'\)"),
-        ({"base.model.family": "vit"}, r"base\.model: .*'vit'.*'convnext', 'timm'"),
+        ({"base.model.family": "vgg"}, r"base\.model: .*'vgg'.*'convnext', .*'timm'"),
+        (
+            {"base.model.family": "vit"},
+            r"base\.model: stem_stride is a field of family convnext or resnet, not of 'vit'",
+        ),
+        ({"base.freeze": "first_0"}, r"base\.freeze: .* pattern .* \(got 'first_0'\)"),
+        (
+            {"base.weights.pretrained": True, "base.weights.clean_epochs": 2},
+            "weights come from one source, got pretrained and clean_epochs; switch the others off",
+        ),
         ({"base.model.widths": [24]}, "must name the same number of stages"),
         ({"base.batch_size": 4096}, r"must not exceed data\.train_images"),
         ({"name": "a/b"}, "name: "),

@@ -5,8 +5,10 @@ from typing import Any
 
 import optuna
 import pytest
+from family_factory import tiny
 from optuna.trial import TrialState
 
+from models.config import ViTConfig
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.ledger import Ledger
@@ -65,7 +67,13 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
         )
         for epoch, count in enumerate(robust, 1)
     ]
-    return Progress(params_m=1, gmacs=1, first_step_at=first_step_at, history=tuple(history))
+    return Progress(
+        params_m=1,
+        gmacs=1,
+        start="random weights",
+        first_step_at=first_step_at,
+        history=tuple(history),
+    )
 
 
 def test_the_published_recipes_come_first_and_are_complete(tmp_path: Path) -> None:
@@ -237,3 +245,35 @@ def test_two_searches_never_share_a_study(tmp_path: Path) -> None:
     assert len(other.study.trials) == 3
     assert all(t.state == TrialState.WAITING for t in other.study.trials)
     assert len(optuna.get_all_study_summaries(f"sqlite:///{other.folder.study}")) == 1
+
+
+VIT = tiny("vit", patch_size=8, width=32, stem_convs=3)
+
+
+def test_a_search_over_families_starts_recipes_in_the_first_branch(tmp_path: Path) -> None:
+    base = load_experiment(DEMO, {}).base.model.model_dump(mode="json")
+    families = {
+        "convnext": {"section": base, "space": {"stem": {"choice": ["patch", "conv"]}}},
+        "vit": {
+            "section": VIT.model_dump(mode="json"),
+            "space": {"depth": {"int": [1, 3]}, "stem": {"choice": ["patch", "conv"]}},
+        },
+    }
+    # The depth of a ViT is no axis of a ConvNeXt; both have a stem, each its own axis.
+    config = experiment(**{"space": {"model": {"branch": families}}, "budget.trials": 20})
+    session = Session(tmp_path / "s", config)
+
+    records = [session.open() for _ in range(12)]
+
+    revisiting = records[2]
+    assert (revisiting.params["model"], revisiting.params["model[convnext].stem"]) == (
+        "convnext",
+        "conv",
+    )
+    assert revisiting.config.model.normalize == "none"  # the recipe's, not the branch's
+    drawn = [record for record in records[3:] if record.params["model"] == "vit"]
+    assert drawn
+    for record in drawn:
+        assert isinstance(record.config.model, ViTConfig)
+        assert record.config.model.depth == record.params["model[vit].depth"]
+        assert record.config.model.stem == record.params["model[vit].stem"]

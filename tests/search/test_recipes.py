@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from base_trial import base_trial
+from base_trial import TIMM, base_trial
 
 from search.errors import UserError
 from search.load import load_experiment
@@ -25,7 +25,6 @@ from trainers.schedules import lr_at, peak_lr, share_at
 DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 FACTS = Path(__file__).with_name("recipe_facts.csv")
 IMAGENET_IMAGES = 1_281_167
-TIMM = {"family": "timm", "name": "resnet18", "drop_path": 0.0, "normalize": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)

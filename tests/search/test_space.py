@@ -1,12 +1,30 @@
+import random
 from typing import Any
 
 import optuna
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from search.space import AnyAxis, Axis, contains, suggest
+from search.space import (
+    AnyAxis,
+    Axis,
+    contains,
+    corner,
+    ends,
+    leaves,
+    sections,
+    suggest,
+)
 
 ADAPTER: TypeAdapter[AnyAxis] = TypeAdapter(Axis)
+BRANCHES = {
+    "small": {"section": {"kind": "small"}, "space": {"depth": {"int": [1, 2]}}},
+    "large": {
+        "section": {"kind": "large"},
+        "space": {"depth": {"int": [8, 9]}, "heads": {"choice": [3, 6]}},
+    },
+}
+FAMILIES = {"model": ADAPTER.validate_python({"branch": BRANCHES})}
 SPACE = {
     "depths": ADAPTER.validate_python({"choice": [[1, 1], [2, 1]]}),
     "stem": ADAPTER.validate_python({"choice": ["patch", "conv"]}),
@@ -48,6 +66,9 @@ def test_a_trial_that_was_asked_before_answers_the_same() -> None:
         ({"integer": [1, 2]}, "an axis is one of"),
         ({"int": [1, 2], "choice": [1]}, "an axis is one of"),
         ([1, 2], "an axis is one of"),
+        ({"branch": {}}, "at least 1 item"),
+        ({"branch": {"a": {"section": {}}}}, "Field required"),
+        ({"branch": {"a": {"section": {}, "space": {"b": {"branch": BRANCHES}}}}}, "an axis is"),
     ],
 )
 def test_an_axis_that_makes_no_sense_is_refused(axis: Any, words: str) -> None:
@@ -66,3 +87,59 @@ def test_an_axis_survives_its_own_dump() -> None:
 )
 def test_contains_knows_the_ends(path: str, value: Any, expected: bool) -> None:
     assert contains(SPACE[path], value) is expected
+
+
+def test_a_sample_has_the_axes_of_its_branch_and_of_no_other() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    samples = [suggest(study.ask(), FAMILIES) for _ in range(50)]
+
+    keys = {sample["model"]: set(sample) for sample in samples}
+    assert keys == {
+        "small": {"model", "model[small].depth"},
+        "large": {"model", "model[large].depth", "model[large].heads"},
+    }
+    assert all(set(sample) == keys[sample["model"]] for sample in samples)
+
+
+def test_a_sample_sets_its_section_and_then_what_changes_in_it() -> None:
+    sample = {"model": "large", "model[large].depth": 9, "model[large].heads": 3}
+
+    assert sections(FAMILIES, sample) == {"model": {"kind": "large"}}
+    assert leaves(FAMILIES, sample) == {"model.depth": 9, "model.heads": 3}
+
+
+def test_the_ends_of_a_branch_are_those_of_its_axes_and_say_where_they_are() -> None:
+    assert list(ends(FAMILIES)) == [
+        {"model": "small"},
+        {"model": "large"},
+        {"model": "small", "model[small].depth": 1},
+        {"model": "small", "model[small].depth": 2},
+        {"model": "large", "model[large].depth": 8},
+        {"model": "large", "model[large].depth": 9},
+        {"model": "large", "model[large].heads": 3},
+        {"model": "large", "model[large].heads": 6},
+    ]
+
+
+def test_corners_reach_every_combination_of_ends_of_every_branch() -> None:
+    draw = random.Random(0)
+    corners = {tuple(corner(FAMILIES, draw).items()) for _ in range(100)}
+
+    assert len(corners) == 2 + 2 * 2
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_tpe_learns_which_branch_is_better() -> None:
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(
+            seed=0, multivariate=True, group=True, n_startup_trials=10
+        ),
+    )
+    for _ in range(60):
+        trial = study.ask()
+        sample = suggest(trial, FAMILIES)
+        study.tell(trial, leaves(FAMILIES, sample)["model.depth"])
+
+    late = [trial.params["model"] for trial in study.trials[30:]]
+    assert late.count("large") > 20

@@ -35,7 +35,7 @@ def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
         "attack": {"name": "apgd", "noise": 0.5},
     }
     config = TrialConfig.model_validate(base_trial(**changes))
-    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None)
+    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None, None)
     x = state.images.floats(torch.arange(8))
     targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
     generator = torch.Generator().manual_seed(0)
@@ -55,7 +55,7 @@ def ramp() -> list[int]:
     """Returns the graphs captured after each resolution of an attack on growing images."""
     attack = {"name": "fgsm", "steps": 1}
     config = TrialConfig.model_validate(base_trial(compute={"compile": True}, attack=attack))
-    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None)
+    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None, None)
     x = state.images.floats(torch.arange(8))
     targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
     counters.clear()

@@ -30,6 +30,7 @@ def state_after_one_epoch(config: TrialConfig) -> TrainState:
                 world_size=1,
                 device=torch.device("cpu"),
                 resume=None,
+                start=None,
             )
         )
     )

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch._dynamo
+from base_trial import timm_config
 from torch import nn
 from trial_factory import tiny_trial
 
-from models.config import TimmConfig
 from models.registry import build_model
 from trainers.compute import compiling, in_precision, synchronized
 
@@ -23,7 +23,7 @@ def test_batch_norm_over_ranks_needs_gpus() -> None:
 
 def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
     model = build_model(
-        TimmConfig(family="timm", name="resnet18", drop_path=0.0, normalize="none"),
+        timm_config("resnet18"),
         num_classes=2,
         resolution=32,
     )
@@ -37,7 +37,7 @@ def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
 
 def test_batch_norm_over_ranks_keeps_the_activation_inside_it() -> None:
     model = build_model(
-        TimmConfig(family="timm", name="mobilenetv3_small_050", drop_path=0.0, normalize="none"),
+        timm_config("mobilenetv3_small_050"),
         num_classes=2,
         resolution=32,
     ).eval()

@@ -50,6 +50,7 @@ def start(
         world_size=world_size,
         device=torch.device("cpu"),
         resume=resume,
+        start=None,
     )
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from base_trial import timm_config
 from timm.data.mixup import mixup_target
 from timm.optim import Lamb  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 from trial_factory import tiny_trial
 
-from models.config import TimmConfig
 from models.registry import build_model
 from trainers.losses import mart_loss, mix_targets, soft_targets, trades_loss, training_loss
 from trainers.optim import build_optimizer, set_lr
@@ -101,7 +101,7 @@ def test_only_weights_of_two_dimensions_decay() -> None:
 
 def test_position_embeddings_and_class_tokens_do_not_decay() -> None:
     vit = build_model(
-        TimmConfig(family="timm", name="vit_tiny_patch16_224", drop_path=0.0, normalize="none"),
+        timm_config("vit_tiny_patch16_224"),
         num_classes=12,
         resolution=32,
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from base_trial import TIMM
 from trial_factory import CHECK, random_images, tiny_trial
 
 from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
@@ -27,7 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attack": {"also": [{"norm": "l1", "eps": 4.0}], "union": "average", "fraction": 1.0}
     },
 }
-BATCH_NORM = {"family": "timm", "name": "resnet10t", "drop_path": 0.0, "normalize": "none"}
+BATCH_NORM = {**TIMM, "name": "resnet10t"}
 
 
 def config(name: str) -> TrialConfig:
@@ -51,6 +52,7 @@ def train(name: str, rank: int, world_size: int, resume: TrainState | None) -> l
         world_size=world_size,
         device=torch.device("cpu"),
         resume=resume,
+        start=None,
     )
     return list(states)
 
@@ -70,6 +72,7 @@ def train_in_group(rank: int, folder: Path, name: str, resume: Path | None) -> N
         world_size=2,
         device=torch.device("cpu"),
         resume=state,
+        start=None,
     ):
         save_checkpoint(folder / f"{rank}-{after.epoch}", after)
     dist.destroy_process_group()

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from base_trial import timm_config
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from trial_factory import CHECK, random_images, tiny_trial
 
-from models.config import TimmConfig
 from models.normalize import Normalize
 from models.registry import build_model
 from trainers.data.images import ImageSet
@@ -28,7 +28,9 @@ TWO_NORMS = {"name": "pgd", "noise": 1.0, "also": [{"norm": "linf", "eps": 0.03}
 
 
 def session(**changes: Any) -> Session:
-    return begin_session(tiny_trial(**{**STEADY, **changes}), random_images(24), 0, 1, CPU, None)
+    return begin_session(
+        tiny_trial(**{**STEADY, **changes}), random_images(24), 0, 1, CPU, None, None
+    )
 
 
 def step(state: Session, *, lr: float = 0.05, turn: int = 0) -> tuple[Tensor, Tensor]:
@@ -112,11 +114,11 @@ def test_recomputed_activations_give_the_same_gradient_and_keep_less() -> None:
 
 def test_a_model_without_checkpointing_says_so() -> None:
     config = tiny_trial(compute={"checkpointing": True}, data={"resolution": 32})
-    model = TimmConfig(family="timm", name="dla46_c", drop_path=0.0, normalize="none")
+    model = timm_config("dla46_c")
 
     with pytest.raises(ValueError, match=r"DLA cannot .* set compute\.checkpointing to false"):
         begin_session(
-            config.model_copy(update={"model": model}), random_images(24), 0, 1, CPU, None
+            config.model_copy(update={"model": model}), random_images(24), 0, 1, CPU, None, None
         )
 
 
@@ -142,6 +144,7 @@ def test_images_grow_with_the_resolution_schedule() -> None:
         world_size=1,
         device=CPU,
         resume=None,
+        start=None,
     ):
         pass
     handle.remove()
@@ -163,7 +166,7 @@ def test_what_a_model_cannot_do_is_known_before_training(name: str, words: str) 
         resolution_schedule=RAMP,
         compute={"checkpointing": name == "dla46_c"},
     )
-    model = TimmConfig(family="timm", name=name, drop_path=0.0, normalize="none")
+    model = timm_config(name)
 
     with pytest.raises(ValueError, match=words):
         require_buildable(config.model_copy(update={"model": model}))

@@ -1,0 +1,107 @@
+"""Which weights of timm's hub belong to a config."""
+
+from typing import Any
+
+import timm
+
+from models.config import AnyModelConfig, TimmConfig
+
+_CONVNEXT = {"kernel_size": 7, "act": "gelu", "norm": "ln", "squeeze_excitation": 0}
+_TRANSFORMER = {"mlp_ratio": 4, "act": "gelu", "norm": "ln"}
+_DEIT = {**_TRANSFORMER, "class_token": "positioned", "depth": 12}
+_DEIT3 = {**_TRANSFORMER, "class_token": "unpositioned"}
+_XCIT = {**_TRANSFORMER, "class_depth": 2}
+_RESNET = {"widths": (64, 128, 256, 512), "act": "relu", "norm": "bn", "squeeze_excitation": 0}
+
+# Weights of ImageNet-1k alone: others would make a comparison of recipes unfair.
+TABLE: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "convnext": [
+        (f"convnext_{size}.fb_in1k", {**_CONVNEXT, "depths": depths, "widths": widths})
+        for size, depths, widths in (
+            ("tiny", (3, 3, 9, 3), (96, 192, 384, 768)),
+            ("small", (3, 3, 27, 3), (96, 192, 384, 768)),
+            ("base", (3, 3, 27, 3), (128, 256, 512, 1024)),
+            ("large", (3, 3, 27, 3), (192, 384, 768, 1536)),
+        )
+    ],
+    "vit": [
+        *(
+            (f"deit_{size}_patch16_224.fb_in1k", {**_DEIT, "width": width, "heads": heads})
+            for size, width, heads in (("tiny", 192, 3), ("small", 384, 6), ("base", 768, 12))
+        ),
+        *(
+            (
+                f"deit3_{size}_patch16_224.fb_in1k",
+                {**_DEIT3, "depth": depth, "width": width, "heads": heads},
+            )
+            for size, depth, width, heads in (
+                ("small", 12, 384, 6),
+                ("medium", 12, 512, 8),
+                ("base", 12, 768, 12),
+                ("large", 24, 1024, 16),
+            )
+        ),
+    ],
+    "xcit": [
+        (
+            f"xcit_{size}_{depth}_p{patch}_224.fb_in1k",
+            {
+                **_XCIT,
+                "depth": depth,
+                "width": width,
+                "heads": heads,
+                "stem_convs": convs,
+                "tokens_norm": size != "nano",
+            },
+        )
+        for size, depth, width, heads in (
+            ("nano", 12, 128, 4),
+            ("tiny", 12, 192, 4),
+            ("tiny", 24, 192, 4),
+            ("small", 12, 384, 8),
+            ("small", 24, 384, 8),
+            ("medium", 24, 512, 8),
+            ("large", 24, 768, 16),
+        )
+        for patch, convs in ((16, 4), (8, 3))
+    ],
+    "resnet": [
+        (
+            f"{name}.a1_in1k",
+            {**_RESNET, "block": block, "depths": depths, "bottleneck_ratio": 1},
+        )
+        for name, block, depths in (
+            ("resnet18", "basic", (2, 2, 2, 2)),
+            ("resnet34", "basic", (3, 4, 6, 3)),
+            ("resnet50", "bottleneck", (3, 4, 6, 3)),
+            ("resnet101", "bottleneck", (3, 4, 23, 3)),
+            ("resnet152", "bottleneck", (3, 8, 36, 3)),
+        )
+    ],
+}
+"""Fields that a config must have for the weights to mean the same; stem and head may differ. XCiT's
+patch size is none of them: smaller ones begin with weights for 16 (see `conv_strides`)."""
+
+
+def timm_name(config: AnyModelConfig) -> str:
+    """Returns the name, with its tag, under which timm has weights for `config`.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if isinstance(config, TimmConfig):
+        known = timm.get_pretrained_cfg(config.name)
+        if known is None or not known.has_weights:
+            raise ValueError(
+                f"pretrained needs weights on timm's hub, which has none for {config.name}; set "
+                "init to a file, or pretrained to false"
+            )
+        return config.name
+    for name, fields in TABLE[config.family]:
+        if all(getattr(config, key) == value for key, value in fields.items()):
+            return name
+    names = ", ".join(name for name, _ in TABLE[config.family])
+    raise ValueError(
+        f"pretrained needs a {config.family} of the size and parts of one of timm's: {names}; set "
+        "init to a file, or pretrained to false"
+    )

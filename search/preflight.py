@@ -1,0 +1,99 @@
+"""What is tried before a search starts: every model that its space can make, without weights."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+from pydantic import ValidationError
+
+from search.candidate import build_trial, recipe_sample
+from search.config import ExperimentConfig
+from search.constraints import measure, violations
+from search.errors import UserError, explain
+from search.overrides import with_overrides
+from search.recipes import RECIPES
+from search.space import ends, suggest
+from trainers.config import TrialConfig
+
+SAMPLES = 200
+"""Random samples that are drawn in search of one that the constraints allow."""
+
+
+def check_models(experiment: ExperimentConfig) -> None:
+    """Builds the base model, and all that axes and recipes make of it, without weights, at once.
+
+    Raises:
+        UserError: If a model cannot be built, or the file that it starts from is missing.
+    """
+    from trainers.session import require_buildable
+
+    done = set[str]()
+    for where, config in trials_to_check(experiment):
+        if config.weights.init and not Path(config.weights.init).is_file():
+            raise UserError(f"{where}: weights.init: there is no file {config.weights.init}")
+        built = config.model_dump_json(
+            include={"data", "model", "freeze", "compute", "resolution_schedule"}
+        )
+        if built in done:
+            continue
+        done.add(built)
+        try:
+            require_buildable(config)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+
+
+def check_constraints(experiment: ExperimentConfig) -> None:
+    """Measures what recipes cost, and looks for a sample that the constraints allow.
+
+    Raises:
+        UserError: If a recipe violates a constraint, or every sample drawn does.
+    """
+    constraints = experiment.constraints
+    if not constraints:
+        return
+    for where, config in _recipes(experiment):
+        if violated := violations(constraints, measure(config)):
+            raise UserError(
+                f"{where} violates the constraints: {'; '.join(violated)}; widen them, or leave "
+                "the recipe out"
+            )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    violated: tuple[str, ...] = ()
+    for _ in range(SAMPLES):
+        sample = suggest(study.ask(), experiment.space)
+        config = build_trial(experiment.base, experiment.space, sample, recipe=None)
+        violated = violations(constraints, measure(config))
+        if not violated:
+            return
+    raise UserError(
+        f"constraints: none of {SAMPLES} random samples of the space satisfies them (the last: "
+        f"{'; '.join(violated)}); widen them or the space, and see `rampart cost`"
+    )
+
+
+def trials_to_check(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialConfig]]:
+    """Yields the base, every end of every axis and every recipe, as trials and as full runs."""
+    base, space = experiment.base, experiment.space
+    trials = [("base", base)]
+    for sample in ends(space):
+        name, value = list(sample.items())[-1]
+        config = build_trial(base, space, sample, recipe=None)
+        trials.append((f"space: with {name} = {value!r}", config))
+    trials += _recipes(experiment)
+    yield from trials
+    for where, config in trials:
+        try:
+            full = with_overrides(config, experiment.promotion.overrides)
+        except ValidationError as error:
+            rules = "; ".join(explain(error, TrialConfig))
+            raise UserError(f"promotion.overrides, {where}: {rules}") from error
+        yield f"promotion.overrides, {where}", full
+
+
+def _recipes(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialConfig]]:
+    for name in experiment.warm_start:
+        recipe = RECIPES[name]
+        sample = recipe_sample(experiment.base, experiment.space, recipe)
+        config = build_trial(experiment.base, experiment.space, sample, recipe=recipe)
+        yield f"warm_start: recipe {name!r}", config

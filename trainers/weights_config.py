@@ -1,0 +1,48 @@
+"""The weights that a trial starts from, and those it leaves alone. Light: no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.config import Config
+
+Freeze = Annotated[str, Field(pattern=r"^(none|stem|all_but_stem|first_[1-9][0-9]*)$")]
+"""Weights that training does not change: of the stem; of all but the stem; of the stem and the
+first N stages (`first_2`), which are blocks in ViT and XCiT. Their batch norms stay as they are."""
+
+
+class WeightsConfig(Config):
+    """At most one source of weights; without one, training starts from random weights."""
+
+    pretrained: bool
+    """Weights of the architecture from the hub of the timm that is installed."""
+    init: str
+    """Path of a safetensors file or a checkpoint of torch: ours, timm's, or one of Singh et al.
+    2023 (arXiv:2303.01870) or Debenedetti et al. 2023 (arXiv:2209.07399). Empty for none; on a
+    cluster, on storage that every node sees."""
+    entry: Literal["scored", "raw"]
+    """`scored`: the averaged weights where the file has them. `raw`: the others."""
+    allow: tuple[Literal["head", "position", "stem", "size"], ...]
+    """What may differ from the weights found: a head of other classes and another stem stay random,
+    position embeddings are interpolated, and with `size` what overlaps is kept where the network is
+    wider or deeper."""
+    clean_epochs: int = Field(ge=0)
+    """Epochs of training without an attack, by the trial's own optimiser and augmentation, before
+    the trial; trials that agree on model, data and clean recipe share them. 0 for none."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "WeightsConfig":
+        sources = [
+            name
+            for name, is_on in (
+                ("pretrained", self.pretrained),
+                ("init", bool(self.init)),
+                ("clean_epochs", self.clean_epochs > 0),
+            )
+            if is_on
+        ]
+        if len(sources) > 1:
+            raise ValueError(
+                f"weights come from one source, got {' and '.join(sources)}; switch the others off"
+            )
+        return self
