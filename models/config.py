@@ -53,9 +53,10 @@ class StemConfig(FamilyConfig):
     stem_convs: int = Field(ge=1, le=8)
     """3x3 convolutions of a `conv` stem; with the paper's own number, as many as halve the image,
     and one more in ConvNeXt-B and L. For lower strides the first of them keep the size."""
-    stem_widths: Literal["doubling", "linear"] | tuple[Annotated[int, Field(ge=1)], ...]
+    stem_widths: Literal["doubling", "linear"] | tuple[Annotated[int, Field(ge=4)], ...]
     """Channels of each of them. `doubling`: up to the width of the network; `linear`: evenly from
-    half of it; else a list, one entry for each."""
+    half of it; else a list, one entry for each. Never below 4, where a LayerNorm over one or two
+    channels would pass no gradient."""
     stem_projection: bool
     """Whether a 1x1 convolution to the width of the network ends a `conv` stem, as in the ViTs of
     Singh et al. 2023."""
@@ -77,10 +78,11 @@ class StemConfig(FamilyConfig):
                 f"reach the stem's stride of {stride}"
             )
         widths = self.stem_widths
-        if widths == "doubling" and width % 2 ** (self.stem_convs - 1):
+        parts = 2 ** (self.stem_convs - 1)
+        if widths == "doubling" and (width % parts or width // parts < 4):
             raise ValueError(
-                f"stem_widths=doubling needs a width divisible by 2^(stem_convs - 1) = "
-                f"{2 ** (self.stem_convs - 1)}, got {width}; list the widths"
+                f"stem_widths=doubling needs a width that 2^(stem_convs - 1) = {parts} divides, "
+                f"with 4 or more as result, got {width}; list the widths"
             )
         if isinstance(widths, str):
             return

@@ -10,6 +10,7 @@ import pickle
 import re
 import struct
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ PREFIXES = ("module.", "base_model.", "model.", "network.", "averaged.")
 _NOT_WEIGHTS = re.compile(r"((normalize\.)?(mean|std)|n_averaged|_extra_state)$")
 _THEIR_CONV_STEM = re.compile(r"(stem|patch_embed\.proj)\.stem\.(?=\d+\.)")
 _DAMAGED = (
+    AssertionError,
     AttributeError,
     EOFError,
     IndexError,
@@ -152,7 +154,8 @@ def _decode(data: bytes) -> Any:
     if data[8:9] == b"{" and not data.startswith(b"PK"):
         return safetensors.torch.load(data)
     # timm keeps its arguments in its checkpoints; a Namespace runs nothing.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it is read or not
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 

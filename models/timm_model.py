@@ -92,16 +92,28 @@ def _patch_embedding(network: nn.Module, model: str) -> tuple[str, nn.Conv2d]:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d) and module.in_channels == 3
     ]
-    way_out = "take stem=own or a model with a patch embedding, such as a ViT, Swin or PoolFormer"
-    if not on_images:
-        raise ValueError(
-            f"stem=conv replaces a convolution on images, but {model} has none; {way_out}"
-        )
-    name, first = on_images[0]
-    stride = first.stride[0]
-    if stride < 4 or stride & (stride - 1):
-        raise ValueError(
-            f"stem=conv replaces a first convolution whose stride is a power of 2, at least 4, but "
-            f"{name} of {model} has stride {stride}; {way_out}"
-        )
-    return name, first
+    if on_images and _makes_patches(on_images[0][1]):
+        return on_images[0]
+    first = "it has no convolution on images"
+    if on_images:
+        name, found = on_images[0]
+        first = f"its first convolution is {name}: {found}"
+    raise ValueError(
+        f"stem=conv replaces a first convolution with an output for every n x n pixels, n = 4, 8, "
+        f"16, ..., which {model} lacks ({first}); take stem=own, or a ViT, Swin or PoolFormer"
+    )
+
+
+def _makes_patches(convolution: nn.Conv2d) -> bool:
+    kernel, stride, padding = (
+        convolution.kernel_size[0],
+        convolution.stride[0],
+        convolution.padding[0],
+    )
+    return (
+        stride >= 4
+        and not stride & (stride - 1)
+        and not isinstance(padding, str)
+        # As many outputs as strides fit in the image.
+        and 0 < kernel - 2 * padding <= stride
+    )

@@ -92,7 +92,7 @@ def test_a_conv_stem_has_the_layers_of_singh_et_al() -> None:
 def test_smaller_patches_keep_the_size_in_the_first_convolutions(
     patch_size: int, strides: list[int]
 ) -> None:
-    network = build(stem="conv", stem_convs=4, patch_size=patch_size, resolution=16)
+    network = build(stem="conv", stem_convs=4, width=32, patch_size=patch_size, resolution=16)
 
     stem = network.get_submodule("patch_embed.proj")
 

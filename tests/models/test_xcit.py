@@ -24,8 +24,8 @@ def build(*, resolution: int = 8, **changes: Any) -> nn.Module:
 
 
 def build_timm(**options: Any) -> nn.Module:
-    """A nano XCiT with two blocks of the tiny config's widths."""
-    options = {"embed_dim": 16, "depth": 2, "num_heads": 2, "cls_attn_layers": 1, **options}
+    """A nano XCiT with the tiny config's depths, twice as wide: four doublings need it."""
+    options = {"embed_dim": 32, "depth": 2, "num_heads": 2, "cls_attn_layers": 1, **options}
     return timm.create_model("xcit_nano_12_p16_224", num_classes=3, img_size=32, **options)
 
 
@@ -39,7 +39,8 @@ def test_the_published_xcit_computes_what_timm_computes(
     patch_size: int, convs: int, tokens_norm: bool
 ) -> None:
     theirs = build_timm(patch_size=patch_size, tokens_norm=tokens_norm)
-    ours = build(patch_size=patch_size, stem_convs=convs, tokens_norm=tokens_norm).eval()
+    changes = {"patch_size": patch_size, "stem_convs": convs, "tokens_norm": tokens_norm}
+    ours = build(resolution=32, width=32, **changes).eval()
     x = images(2, side=32)
     theirs(x)  # moves the statistics of batch norm
 
@@ -62,7 +63,7 @@ def test_smaller_patches_keep_the_size_in_the_first_convolutions(
     patch_size: int, strides: list[int]
 ) -> None:
     theirs = build_timm()
-    ours = build(patch_size=patch_size, stem_convs=4, resolution=32)
+    ours = build(patch_size=patch_size, stem_convs=4, width=32, resolution=32)
 
     ours.load_state_dict(theirs.state_dict())  # so weights for patches of 16 fit
     stem = ours.get_submodule("patch_embed")
@@ -70,7 +71,7 @@ def test_smaller_patches_keep_the_size_in_the_first_convolutions(
 
     assert [m.stride[0] for m in stem.modules() if isinstance(m, nn.Conv2d)] == strides
     assert shape == (32 // patch_size, 32 // patch_size)
-    assert tokens.shape == (1, (32 // patch_size) ** 2, 16)
+    assert tokens.shape == (1, (32 // patch_size) ** 2, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,416 @@
+"""Each published layout, made here by hand, gives back the logits of the network it came from."""
+
+import argparse
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from family_factory import tiny
+from torch import Tensor, nn
+
+from models.ema import Ema
+from models.layouts import Layout, bare_names, export_weights, read_state
+from models.registry import build_model
+from models.weights import load_weights
+
+State = dict[str, Tensor]
+MEAN_STD = {"mean": torch.full((1, 3, 1, 1), 0.5), "std": torch.full((1, 3, 1, 1), 0.5)}
+
+
+def build(family: str, *, seed: int, **changes: Any) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_model(tiny(family, **changes), num_classes=3, resolution=8).eval()
+
+
+def logits(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        return model(torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+
+
+def network_state(model: nn.Module) -> State:
+    return dict(model.get_submodule("network").state_dict())
+
+
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def assert_gives_back(path: Path, model: nn.Module, other: nn.Module) -> None:
+    """Loads the file into `other`, which has random weights, and compares it with `model`."""
+    assert not torch.allclose(logits(other), logits(model), atol=1e-3)
+
+    report = load_weights(other, read_state(path, weights="scored"), allow=())
+
+    torch.testing.assert_close(logits(other), logits(model), atol=1e-5, rtol=0)
+    assert set(report.matched) == set(network_state(model))
+
+
+WRAPPERS: dict[str, Callable[[State], Any]] = {
+    "bare": lambda s: s,
+    "timm": lambda s: {"state_dict": s, "epoch": 3, "args": argparse.Namespace(lr=0.1)},
+    "timm, parallel": lambda s: {"state_dict": prefixed("module.", s), "arch": "resnet"},
+    "lightning-like": lambda s: {"model": prefixed("model.", s)},
+    "compiled, parallel": lambda s: prefixed("module._orig_mod.", s),
+    "parallel, compiled": lambda s: prefixed("_orig_mod.module.", s),
+    "compiled inside": lambda s: prefixed("network._orig_mod.", s),
+    "ours": lambda s: prefixed("network.", s),
+    "Singh et al., weights": lambda s: prefixed("module.base_model.", s),
+    "Singh et al., full": lambda s: {
+        "model_state_dict": prefixed("base_model.", s),
+        "optimizer_state_dict": {"state": {}, "param_groups": []},
+        "epoch": 4,
+    },
+    "Singh et al., normalised": lambda s: {
+        **prefixed("module.base_model.normalize.", MEAN_STD),
+        **prefixed("module.base_model.model.", s),
+    },
+    "Debenedetti et al., normalised": lambda s: {
+        "model": {**prefixed("normalize.", MEAN_STD), **prefixed("model.", s)}
+    },
+    "Debenedetti et al., first wrapper": lambda s: {**MEAN_STD, **prefixed("model.", s)},
+    "averaged by torch": lambda s: {**prefixed("module.", s), "n_averaged": torch.tensor(3)},
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_whatever_is_wrapped_around_the_names_comes_off(wrapper: str, tmp_path: Path) -> None:
+    model = build("resnet", seed=1)
+    path = saved(tmp_path / "weights.pt", WRAPPERS[wrapper](network_state(model)))
+
+    assert_gives_back(path, model, build("resnet", seed=2))
+
+
+@pytest.mark.parametrize("family", ["convnext", "resnet", "vit", "xcit", "timm"])
+@pytest.mark.parametrize("layout", ["rampart", "timm", "revisiting", "debenedetti"])
+@pytest.mark.parametrize("normalize", ["none", "imagenet"])
+def test_what_is_exported_is_read_back(
+    family: str, layout: Layout, normalize: str, tmp_path: Path
+) -> None:
+    model = build(family, seed=1, normalize=normalize)
+    suffix = ".safetensors" if layout in ("rampart", "timm") else ".pt"
+
+    export_weights(model, tmp_path / f"weights{suffix}", layout=layout)
+
+    other = build(family, seed=2, normalize=normalize)
+    assert_gives_back(tmp_path / f"weights{suffix}", model, other)
+    assert [file.name for file in tmp_path.iterdir()] == [f"weights{suffix}"]
+
+
+CONV_STEM_OF_CONVNEXT = {
+    f"{stem}.{index}.{kind}"
+    for stem, index in (("stem.stem", 0), ("stem.stem", 1), ("stem.stem", 3), ("stem.stem", 4))
+    for kind in ("weight", "bias")
+}
+CONV_STEM_OF_VIT = {
+    f"patch_embed.proj.stem.{index}.{kind}"
+    for index in (0, 1, 3, 4, 6)  # convolution, norm, convolution, norm, the 1x1 at the end
+    for kind in ("weight", "bias")
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "projection", "theirs"),
+    [("convnext", False, CONV_STEM_OF_CONVNEXT), ("vit", True, CONV_STEM_OF_VIT)],
+)
+def test_convolutional_stems_have_the_names_of_singh_et_al(
+    family: str, projection: bool, theirs: set[str], tmp_path: Path
+) -> None:
+    """Names from utils_architecture.py: the modules stem.stem and patch_embed.proj.stem."""
+    changes = {"stem": "conv", "stem_projection": projection, "stem_norm": "ln"}
+    model = build(family, seed=1, **changes)
+    path = tmp_path / "weights_ema_299.pt"
+
+    export_weights(model, path, layout="revisiting")
+
+    names = set(torch.load(path, weights_only=True))
+    assert {f"module.base_model.{name}" for name in theirs} <= names
+    assert len([name for name in names if ".stem." in name]) == len(theirs)
+    assert_gives_back(path, model, build(family, seed=2, **changes))
+
+
+class TheirNorm(nn.Module):
+    """The channels-first LayerNorm of ConvNeXt's authors, with its two vectors."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels))
+        self.bias = nn.Parameter(torch.randn(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, correction=0) + 1e-6).sqrt()
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class TheirStem(nn.Module):
+    """A stem inside a module of its own, as published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 20, 3, stride=2, padding=1),
+            TheirNorm(20),
+            nn.GELU(),
+            nn.Conv2d(20, 40, 3, stride=2, padding=1),
+            TheirNorm(40),
+            nn.GELU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stem(x)
+
+
+def test_a_convnext_of_singh_et_al_computes_the_same_here(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model("convnext_atto", conv_mlp=False, num_classes=3).eval()
+    theirs.stem = TheirStem()
+    path = saved(tmp_path / "weights.pt", prefixed("module.base_model.", theirs.state_dict()))
+    shape = {"depths": [2, 2, 6, 2], "widths": [40, 80, 160, 320], "layer_scale": 1e-6}
+    config = tiny("convnext", stem_stride=4, **shape)
+    ours = build_model(config, num_classes=3, resolution=32).eval()
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    load_weights(ours, read_state(path, weights="scored"), allow=())
+
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=0)
+
+
+def test_blurred_convolutions_have_the_names_of_singh_et_al(tmp_path: Path) -> None:
+    changes = {"blur_pool": True, "widths": [16, 32]}
+    model = build("convnext", seed=1, **changes)
+    path = tmp_path / "weights.pt"
+
+    export_weights(model, path, layout="revisiting")
+
+    state = torch.load(path, weights_only=True)
+    downsample = "module.base_model.stages.1.downsample.1"
+    assert state[f"{downsample}.conv.weight"].shape == (32, 16, 2, 2)
+    kernel = torch.tensor([1.0, 2.0, 1.0])
+    assert torch.equal(state[f"{downsample}.blur_filter"][7, 0], torch.outer(kernel, kernel) / 16)
+    assert state[f"{downsample}.blur_filter"].shape == (16, 1, 3, 3)
+    assert_gives_back(path, model, build("convnext", seed=2, **changes))
+
+
+@pytest.mark.parametrize("layout", ["timm", "debenedetti"])
+def test_a_layout_without_blur_is_refused_for_a_model_with_it(
+    layout: Literal["timm", "debenedetti"], tmp_path: Path
+) -> None:
+    model = build("convnext", seed=1, blur_pool=True, widths=[16, 32])
+    path = tmp_path / ("a.safetensors" if layout == "timm" else "a.pt")
+
+    with pytest.raises(ValueError, match=r"no blur .* has at stages.1.downsample.1; take layout="):
+        export_weights(model, path, layout=layout)
+
+
+def test_timm_loads_what_is_exported_for_it(tmp_path: Path) -> None:
+    model = build("timm", seed=1)
+    path = tmp_path / "weights.safetensors"
+
+    export_weights(model, path, layout="timm")
+    theirs = timm.create_model("resnet18", num_classes=3, checkpoint_path=str(path)).eval()
+
+    assert torch.equal(logits(theirs), logits(model))
+
+
+def test_the_published_wrappers_load_what_is_exported_for_them(tmp_path: Path) -> None:
+    """Strictly, into modules built here as their code builds them."""
+    model = build("timm", seed=1, normalize="half")
+    normalize = nn.Module()
+    for name, tensor in MEAN_STD.items():
+        normalize.register_buffer(name, torch.zeros_like(tensor))
+    wrapped = nn.Sequential()
+    wrapped.add_module("normalize", normalize)
+    wrapped.add_module("model", timm.create_model("resnet18", num_classes=3))
+    attacked = nn.Module()
+    attacked.add_module("base_model", wrapped)
+    parallel = nn.Module()
+    parallel.add_module("module", attacked)
+
+    export_weights(model, tmp_path / "a.pt", layout="debenedetti")
+    export_weights(model, tmp_path / "b.pt", layout="revisiting")
+
+    wrapped.load_state_dict(torch.load(tmp_path / "a.pt", weights_only=True))
+    parallel.load_state_dict(torch.load(tmp_path / "b.pt", weights_only=True))
+    assert torch.equal(wrapped.get_buffer("normalize.mean"), MEAN_STD["mean"])
+    assert torch.equal(wrapped.get_buffer("normalize.std"), MEAN_STD["std"])
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "model_ema", "ema"])
+def test_the_average_is_scored_where_the_file_has_one(key: str, tmp_path: Path) -> None:
+    raw, averaged = ({"w": torch.tensor([value])} for value in (1.0, 2.0))
+    path = saved(tmp_path / "a.pt", {"state_dict": raw, key: prefixed("module.", averaged)})
+
+    assert read_state(path, weights="scored")["w"] == 2
+    assert read_state(path, weights="raw")["w"] == 1
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"w": 1.0}, "ema": None}, {"w": 1.0}])
+def test_without_an_average_the_raw_weights_are_scored(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    tensors = {
+        key: {k: torch.tensor(v) for k, v in value.items()} if isinstance(value, dict) else value
+        for key, value in content.items()
+    }
+    tensors = {k: torch.tensor(v) if isinstance(v, float) else v for k, v in tensors.items()}
+    path = saved(tmp_path / "a.pt", tensors)
+
+    assert read_state(path, weights="scored")["w"] == 1
+    assert read_state(path, weights="raw")["w"] == 1
+
+
+def test_our_own_checkpoint_is_read_with_and_without_its_average(tmp_path: Path) -> None:
+    """As trainers.checkpoint writes it."""
+    model = build("convnext", seed=1)
+    ema = Ema(build("convnext", seed=2), decay=0.9)
+    content = {"config": "{}", "epoch": 1, "model": model.state_dict(), "ema": ema.state_dict()}
+    path = saved(tmp_path / "checkpoint.pt", content)
+    scored, raw = build("convnext", seed=3), build("convnext", seed=3)
+
+    load_weights(scored, read_state(path, weights="scored"), allow=())
+    load_weights(raw, read_state(path, weights="raw"), allow=())
+
+    assert torch.equal(logits(scored), logits(ema.averaged))
+    assert torch.equal(logits(raw), logits(model))
+
+
+def test_a_prefix_stays_where_only_some_names_have_it() -> None:
+    state = {"model.w": torch.ones(1), "head.w": torch.ones(1)}
+
+    assert set(bare_names(state)) == {"model.w", "head.w"}
+
+
+def test_a_layer_whose_name_ends_like_a_prefix_keeps_it() -> None:
+    """The published code replaces `module.` anywhere, also in `se_module.`."""
+    state = prefixed("module.", {"se_module.w": torch.ones(1), "block.module.w": torch.ones(1)})
+
+    assert set(bare_names(state)) == {"se_module.w", "block.module.w"}
+
+
+def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    safetensors.torch.save_file({"model.w": torch.tensor([3.0])}, path)
+
+    assert read_state(path, weights="scored") == {"w": torch.tensor([3.0])}
+
+
+class Touch:
+    """A pickle of this creates a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_pickle_that_would_run_code_is_refused_unrun(
+    name: str, is_plain: bool, tmp_path: Path
+) -> None:
+    touched, path = tmp_path / "touched", tmp_path / name
+    content = {"state_dict": {"w": torch.zeros(1)}, "args": Touch(touched)}
+    if is_plain:
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+
+    with pytest.raises(ValueError, match="must hold tensors only, .* would run code when read"):
+        read_state(path, weights="scored")
+
+    assert not touched.exists()
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be a file, found none at .*absent.pt; check"):
+        read_state(tmp_path / "absent.pt", weights="scored")
+    with pytest.raises(ValueError, match="must be a file, found none"):
+        read_state(tmp_path, weights="scored")
+
+
+def whole_files() -> dict[str, bytes]:
+    state = {"layer.weight": torch.zeros(4, 4), "layer.bias": torch.zeros(4)}
+    buffer, legacy = io.BytesIO(), io.BytesIO()
+    torch.save({"state_dict": state}, buffer)
+    torch.save(state, legacy, _use_new_zipfile_serialization=False)
+    return {
+        "zip": buffer.getvalue(),
+        "legacy": legacy.getvalue(),
+        "safetensors": safetensors.torch.save(state),
+    }
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_file_that_is_cut_anywhere_is_refused(kind: str, tmp_path: Path) -> None:
+    data = whole_files()[kind]
+    path = tmp_path / "weights"
+    for end in [*range(12), *range(12, len(data) - 1, 37)]:
+        path.write_bytes(data[:end])
+
+        with pytest.raises(ValueError, match=r"weights must (be|hold) .*damaged"):
+            read_state(path, weights="scored")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_scrambled_file_is_read_or_refused_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    data = whole_files()[kind]
+    path = tmp_path / "weights"
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        at, value = (int(torch.randint(n, (), generator=generator)) for n in (len(data), 256))
+        path.write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
+        try:
+            state = read_state(path, weights="scored")
+        except ValueError as error:
+            assert "weights must" in str(error)  # noqa: PT017
+        else:
+            assert all(isinstance(tensor, Tensor) for tensor in state.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], "must hold weights by name, got a list; save a state_dict"),
+        ({}, r"must hold scored weights by name, found none; its entries are \[\]"),
+        ({"epoch": 3, "lr": 0.1}, r"found none; its entries are \['epoch', 'lr'\]"),
+        ({"state_dict": {}}, "found none"),
+        ({"state_dict": {"mean": torch.zeros(3)}}, "found none"),
+    ],
+)
+def test_a_file_without_weights_is_refused(content: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_state(saved(tmp_path / "a.pt", content), weights="scored")
+
+
+def test_raw_weights_are_not_taken_from_the_average(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", {"model_ema": {"w": torch.zeros(1)}})
+
+    with pytest.raises(ValueError, match="must hold raw weights .* take the scored ones"):
+        read_state(path, weights="raw")
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "suffix"),
+    [
+        ("rampart", "a.pt", r"\.safetensors"),
+        ("timm", "a.bin", r"\.safetensors"),
+        ("revisiting", "a.safetensors", r"\.pt"),
+        ("debenedetti", "a.safetensors", r"\.pt"),
+    ],
+)
+def test_a_suffix_that_readers_would_misread_is_refused(
+    layout: Layout, name: str, suffix: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"layout={layout} needs a file named \*{suffix}, got a"):
+        export_weights(build("timm", seed=1), tmp_path / name, layout=layout)
