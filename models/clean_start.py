@@ -11,9 +11,7 @@ NOT_ARCHITECTURE = {"drop_path", "head_dropout"}
 """Fields of a model that change its training but no shape; the clean recipe has its own."""
 
 
-def clean_start_key(
-    architecture: AnyModelConfig, *, data: Any, recipe: Mapping[str, Any]
-) -> str:
+def clean_start_key(architecture: AnyModelConfig, *, data: Any, recipe: Mapping[str, Any]) -> str:
     """Hashes what determines the weights at the end of a clean training.
 
     Args:

@@ -14,6 +14,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+FREEZE = r"^(none|stem|all_but_stem|first_[1-9][0-9]*)$"
+"""What `models.freeze.freeze` takes."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Depth = Annotated[int, Field(ge=1)]
 Activation = Literal["gelu", "relu", "silu"]
@@ -63,7 +65,7 @@ class StemConfig(FamilyConfig):
     stem_norm: Literal["ln", "bn", "none"]
     """After each convolution of the stem but the 1x1; with `bn` the convolutions have no bias."""
     stem_act: Activation
-    """After each 3x3 convolution of a `conv` stem; XCiT leaves the last one out, as published."""
+    """After each 3x3 convolution of a `conv` stem; that of an XCiT ends without one."""
 
     def check_conv_stem(self, *, stride: int, width: int) -> None:
         """Raises ValueError if a `conv` stem of this stride cannot end with `width` channels."""

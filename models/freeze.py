@@ -4,9 +4,12 @@ The stem is what `models.anatomy` calls so: class token and position embedding a
 but lie before the first stage and are frozen with it.
 """
 
+import re
+
 from torch import nn
 
 from models.anatomy import network_of, stages, stem_tensors
+from models.config import FREEZE
 
 
 def freeze(model: nn.Module, which: str) -> None:
@@ -37,6 +40,8 @@ def train_mode(model: nn.Module) -> nn.Module:
     is dropped.
     """
     model.train()
+    if all(p.requires_grad for p in model.parameters()):
+        return model
     for module in model.modules():
         parameters = list(module.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
@@ -45,21 +50,21 @@ def train_mode(model: nn.Module) -> nn.Module:
 
 
 def _frozen(network: nn.Module, which: str) -> set[str]:
+    if not re.fullmatch(FREEZE, which):
+        raise ValueError(
+            f"freeze must be none, stem, all_but_stem or first_N with N from 1, got {which!r}"
+        )
     names = [name for name, _ in network.named_parameters()]
     if which == "none":
         return set()
     if which in ("stem", "all_but_stem"):
         stem = stem_tensors(network, names)
         return stem if which == "stem" else set(names) - stem
-    number = which.removeprefix("first_")
-    if number == which or not number.isdecimal() or int(number) < 1:
-        raise ValueError(
-            f"freeze must be none, stem, all_but_stem or first_N with N from 1, got {which!r}"
-        )
     before, *following = stages(network)
-    if int(number) > len(following):
+    number = int(which.removeprefix("first_"))
+    if number > len(following):
         raise ValueError(
             f"freeze={which} needs as many stages, this network has {len(following)}; freeze at "
             f"most first_{len(following)}"
         )
-    return {name for group in (before, *following[: int(number)]) for name in group}
+    return {name for group in (before, *following[:number]) for name in group}

@@ -71,6 +71,19 @@ def read_state(path: Path, *, weights: Literal["scored", "raw"]) -> dict[str, Te
     return state
 
 
+def read_normalization(path: Path, *, weights: Literal["scored", "raw"]) -> list[Tensor]:
+    """Returns mean and standard deviation (each of 3) that a file brings along, or nothing."""
+    entry = _entry(_read(path), weights)
+    return [
+        tensor.flatten()
+        for last in ("mean", "std")
+        for name, tensor in entry.items()
+        if isinstance(tensor, Tensor)
+        and tensor.numel() == 3
+        and re.search(rf"(^|\.)normalize\.{last}$", _uncompiled(name))
+    ]
+
+
 def bare_names(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Returns the tensors of a network's state by timm's names, whatever was wrapped around it.
 

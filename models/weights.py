@@ -75,11 +75,11 @@ def load_weights(
     network = network_of(model)
     own, found = network.state_dict(), bare_names(state)
     fit = Fit()
-    stem = stem_tensors(network, {*own, *found})
-    if "stem" in allow and not _agree(own, found, stem):
-        _fit_stem(fit, network, own, found, stem)
-    else:
+    stem = stem_tensors(network, {*own, *found}) if "stem" in allow else set[str]()
+    if _agree(own, found, stem):
         stem = set[str]()
+    else:
+        _fit_stem(fit, network, own, found, stem)
     classifier = classifier_modules(network) if "head" in allow else ()
     for name in own.keys() - stem:
         _fit_tensor(fit, name, own, found, classifier=classifier, allow=allow)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from models.clean_start import clean_start_key
 from torch import Tensor, nn
 
+from models.clean_start import clean_start_key
 from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int64
-from models.freeze import train_mode
 from torch import Tensor, nn
 
+from models.freeze import train_mode
 from trainers.augment import augment
 from trainers.checkpoint import TrainState
 from trainers.config import TrialConfig, local_batch

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from models.freeze import freeze
 from torch import Tensor, nn
 
 from models.cost import TIMM_REFUSALS, cost
 from models.ema import Ema
+from models.freeze import freeze
 from models.registry import build_model
 from trainers.adversary import Adversary
 from trainers.checkpoint import TrainState

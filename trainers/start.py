@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.inherit import inherit
-from models.layouts import read_state
-from models.weights import describe, load_pretrained, load_weights
+import torch
 from torch import Tensor, nn
 
+from models.inherit import inherit
+from models.layouts import read_normalization, read_state
+from models.normalize import MEAN_STD
+from models.weights import describe, load_pretrained, load_weights
 from trainers.config import TrialConfig
 
 
@@ -28,16 +30,35 @@ def load_start(model: nn.Module, config: TrialConfig, clean: Mapping[str, Tensor
         return f"clean training, epochs={weights.clean_epochs}"
     if weights.clean_epochs:
         raise ValueError("weights.clean_epochs needs the weights of the clean training")
-    allow = set(weights.allow) - {"size"}
+    allow = {difference for difference in weights.allow if difference != "size"}
     if weights.pretrained:
         return f"timm: {describe(load_pretrained(model, config.model, allow=allow))}"
     if not weights.init:
         return "random weights"
     path = Path(weights.init)
     state = read_state(path, weights=weights.entry)
+    _check_normalization(path, config)
     if "size" in weights.allow:
         report = inherit(model, state)
     else:
         report = load_weights(model, state, allow=allow)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"{path} (SHA-256 {digest}): {describe(report)}"
+
+
+def _check_normalization(path: Path, config: TrialConfig) -> None:
+    """Raises ValueError if the file says that another normalisation belongs to its weights."""
+    found = read_normalization(path, weights=config.weights.entry)
+    if not found:
+        return
+    theirs = torch.stack(found).float()
+    fitting = [
+        scheme
+        for scheme, pair in MEAN_STD.items()
+        if torch.allclose(theirs, torch.tensor(pair), atol=1e-3)
+    ]
+    if config.model.normalize not in fitting:
+        raise ValueError(
+            f"{path} has weights for mean and std {theirs.tolist()}, not for model.normalize="
+            f"{config.model.normalize}; set it to {' or '.join(fitting) or 'what they were'}"
+        )

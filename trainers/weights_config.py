@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from models.config import Config
+from models.config import FREEZE, Config
 
-Freeze = Annotated[str, Field(pattern=r"^(none|stem|all_but_stem|first_[1-9][0-9]*)$")]
+Freeze = Annotated[str, Field(pattern=FREEZE)]
 """Weights that training does not change: of the stem; of all but the stem; of the stem and the
 first N stages (`first_2`), which are blocks in ViT and XCiT. Their batch norms stay as they are."""
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from trial_factory import CHECK, random_images, tiny_trial
 
+from models.layouts import export_weights
 from models.registry import build_model
 from trainers.checkpoint import TrainState
 from trainers.clean_start import clean_config, clean_start
@@ -74,6 +75,19 @@ def test_training_starts_from_the_weights_of_a_file_and_says_so(tmp_path: Path) 
         torch.testing.assert_close(value, saved[name], atol=1e-6, rtol=0)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert state.progress.start.startswith(f"{path} (SHA-256 {digest}): ")
+
+
+def test_weights_behind_another_normalisation_are_refused(tmp_path: Path) -> None:
+    config = tiny_trial(model={"normalize": "imagenet"})
+    model = build_model(config.model, num_classes=12, resolution=16)
+    export_weights(model, tmp_path / "theirs.pt", layout="debenedetti")
+    other = tiny_trial(weights={"init": str(tmp_path / "theirs.pt")}, epochs=1)
+
+    with pytest.raises(ValueError, match=r"not for model\.normalize=half; set it to imagenet"):
+        states(other)
+
+    same_model = other.model_copy(update={"model": config.model})
+    assert states(same_model)[0].progress.start.startswith(str(tmp_path / "theirs.pt"))
 
 
 def test_without_a_source_weights_are_random_and_the_record_says_so() -> None:
