@@ -1,17 +1,15 @@
 """What a model may cost, as the experiment file says it. Light: torch comes with `measure`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field, model_validator
 
 from models.config import AnyModelConfig, Config
 from trainers.attacks.config import AttackConfig
 from trainers.config import TrialConfig
-
-if TYPE_CHECKING:
-    from models.cost import ModelCost
 
 Measure = Literal["params_m", "gmacs", "activation_mb", "train_gmacs"]
 """`params_m`, `gmacs`, `activation_mb`: as in `ModelCost`, at the data's resolution and number of
@@ -77,27 +75,24 @@ def measure(trial: TrialConfig) -> dict[str, float]:
         ValueError: If the model cannot be built for the data.
     """
     data = trial.data
-    size = _cost(trial.model, num_classes=data.num_classes, resolution=data.resolution)
-    return {
-        "params_m": size.params_m,
-        "gmacs": size.gmacs,
-        "activation_mb": size.activation_mb,
-        "attack_activation_mb": size.attack_activation_mb,
-        "train_gmacs": training_gmacs(size, trial.attack),
-    }
+    values = _counted(trial.model, num_classes=data.num_classes, resolution=data.resolution)
+    return {**values, "train_gmacs": training_gmacs(values["gmacs"], trial.attack)}
 
 
-def training_gmacs(size: "ModelCost", attack: AttackConfig) -> float:
+def training_gmacs(gmacs: float, attack: AttackConfig) -> float:
     """Estimates the multiply-adds of a training step for one image, in 1e9.
 
     The step is `at` against one threat, at full steps and resolution, with no weight frozen.
+
+    Args:
+        gmacs: Of a forward pass.
     """
     from models.cost import TRAINING_PASSES, apgd_gmacs
 
-    training = TRAINING_PASSES * size.gmacs
-    attacking = apgd_gmacs(size, steps=attack.steps) - training
+    training = TRAINING_PASSES * gmacs
+    attacking = apgd_gmacs(gmacs, steps=attack.steps) - training
     if attack.name != "apgd":
-        attacking -= size.gmacs  # the last forward, which finds the best iterate
+        attacking -= gmacs  # the last forward, which finds the best iterate
     return training + attack.fraction * attacking
 
 
@@ -108,7 +103,7 @@ def _excess(bounds: Bounds, value: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _cost(model: AnyModelConfig, *, num_classes: int, resolution: int) -> "ModelCost":
+def _counted(model: AnyModelConfig, *, num_classes: int, resolution: int) -> Mapping[str, float]:
     from models.cost import cost
 
-    return cost(model, num_classes=num_classes, resolution=resolution)
+    return asdict(cost(model, num_classes=num_classes, resolution=resolution))

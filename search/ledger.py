@@ -172,9 +172,12 @@ class Ledger:
         constraints = self._experiment.constraints
         if not constraints:
             return False
-        values = measure(config)
-        set_constraints(trial, excess(constraints, values))
-        violated = violations(constraints, values)
+        try:
+            values = measure(config)
+            set_constraints(trial, excess(constraints, values))
+            violated = violations(constraints, values)
+        except ValueError as error:  # a combination that cannot be built is no trial either
+            violated = (str(error),)
         if violated:
             self._last_violation = violated[0]
             self._study.tell(trial, state=TrialState.PRUNED)

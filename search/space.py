@@ -16,6 +16,8 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from models.config import Config
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 
 class _Axis(Config):
     model_config = ConfigDict(serialize_by_alias=True)

@@ -12,8 +12,6 @@ from search.folder import SearchFolder
 from search.recipes import RECIPES
 from search.space import encode
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 RECIPE_ATTR = "recipe"
 REASON_ATTR = "reason"
 

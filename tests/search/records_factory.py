@@ -55,6 +55,7 @@ def experiment(root: Path, *, trials: int = 12) -> ExperimentConfig:
                 "attack.name": {"choice": ["pgd", "apgd"]},
                 "model.depths": {"choice": [[1, 1], [1, 2]]},
             },
+            "constraints": {},
             "warm_start": ["canonical"],
             "sampler": {"name": "tpe", "seed": 0, "startup_trials": 4},
             "ladder": {"rungs": [3, 6], "reduction": 3},

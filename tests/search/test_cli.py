@@ -1,11 +1,13 @@
 """The command line, where no Ray is needed: help, mistakes, status, report."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from base_trial import TIMM
 from records_factory import check, record, search_folder, search_records, trial_config
 
 from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
@@ -56,6 +58,10 @@ def test_no_flag_has_grown() -> None:
     }
 
 
+def timm(name: str) -> str:
+    return json.dumps({**TIMM, "name": name})
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -67,9 +73,10 @@ def test_no_flag_has_grown() -> None:
             [
                 "search",
                 DEMO,
-                "base.model={family: timm, name: resnet81, drop_path: 0, normalize: none}",
+                f"base.model={timm('resnet81')}",
                 "space={attack.steps: {int: [1, 2]}}",
                 "warm_start=[]",
+                "constraints={}",
             ],
             "resnet18",
         ),
@@ -86,10 +93,11 @@ def test_no_flag_has_grown() -> None:
             [
                 "search",
                 DEMO,
-                "base.model={family: timm, name: vgg11, drop_path: 0, normalize: none}",
+                f"base.model={timm('vgg11')}",
                 "base.data.resolution=32",
                 "space={attack.steps: {int: [1, 2]}}",
                 "warm_start=[light]",
+                "constraints={}",
             ],
             "warm_start: recipe 'light': vgg11 has no stochastic depth",
         ),

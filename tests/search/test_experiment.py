@@ -122,13 +122,13 @@ def test_an_axis_may_choose_a_whole_section() -> None:
 
 def test_an_axis_and_a_nested_override_have_dotted_paths() -> None:
     overrides = {
-        "space.model.stem": {"choice": ["conv", "patch"]},
+        "space.attack.steps": {"choice": [1, 2]},
         "promotion.overrides.data.train_images": 1536,
     }
 
     experiment = load_experiment(DEMO, overrides)
 
-    assert experiment.space["model.stem"].model_dump() == {"choice": ("conv", "patch")}
+    assert experiment.space["attack.steps"].model_dump() == {"choice": (1, 2)}
     assert experiment.promotion.overrides == {"epochs": 12, "data.train_images": 1536}
 
 

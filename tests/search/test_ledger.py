@@ -1,79 +1,13 @@
 """The books of a search, without Ray: what is asked, filed, decided and told."""
 
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
-from family_factory import tiny
+from ledger_factory import Session, experiment, progress
 from optuna.trial import TrialState
 
-from models.config import ViTConfig
-from search.config import ExperimentConfig
-from search.folder import SearchFolder
-from search.ledger import Ledger
-from search.load import load_experiment
-from search.records import TrialRecord, read_records
-from search.study import create_study, open_study
-from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
-
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
-N = 100
-
-
-def experiment(**overrides: Any) -> ExperimentConfig:
-    changes = {"base.epochs": 4, "ladder.rungs": [1, 2], "budget.trials": 6, **overrides}
-    return load_experiment(DEMO, changes)
-
-
-class Session:
-    """One opening of the books; a second one on the same folder is a resume."""
-
-    def __init__(self, root: Path, config: ExperimentConfig) -> None:
-        self.folder = SearchFolder(root=root)
-        if not self.folder.study.exists():
-            root.mkdir(exist_ok=True)
-            create_study(self.folder, config)
-        self.study = open_study(self.folder, config)
-        self.ledger = Ledger(self.folder, config, self.study, on_change=lambda _: None)
-
-    def open(self) -> TrialRecord:
-        record = self.ledger.next_trial()
-        assert record is not None
-        return record
-
-    def state(self, record: TrialRecord) -> TrialState:
-        return self.study.get_trials(deepcopy=False)[record.number].state
-
-
-def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
-    """A history with a check in each epoch; `robust` counts of 100 images, -1 for no check."""
-    history = [
-        EpochMetrics(
-            epoch=epoch,
-            train_loss=1.0,
-            train_accuracy=0.5,
-            lr=0.1,
-            eps=0.01,
-            seconds=1.0,
-            check=None
-            if count < 0
-            else Check(
-                clean=Accuracy(attack="clean", n=N, correct=max(count, 60)),
-                robust=Accuracy(attack="apgd", n=N, correct=count),
-                seconds=0.1,
-            ),
-            raw_check=None,
-        )
-        for epoch, count in enumerate(robust, 1)
-    ]
-    return Progress(
-        params_m=1,
-        gmacs=1,
-        start="random weights",
-        first_step_at=first_step_at,
-        history=tuple(history),
-    )
+from search.records import read_records
 
 
 def test_the_published_recipes_come_first_and_are_complete(tmp_path: Path) -> None:
@@ -245,35 +179,3 @@ def test_two_searches_never_share_a_study(tmp_path: Path) -> None:
     assert len(other.study.trials) == 3
     assert all(t.state == TrialState.WAITING for t in other.study.trials)
     assert len(optuna.get_all_study_summaries(f"sqlite:///{other.folder.study}")) == 1
-
-
-VIT = tiny("vit", patch_size=8, width=32, stem_convs=3)
-
-
-def test_a_search_over_families_starts_recipes_in_the_first_branch(tmp_path: Path) -> None:
-    base = load_experiment(DEMO, {}).base.model.model_dump(mode="json")
-    families = {
-        "convnext": {"section": base, "space": {"stem": {"choice": ["patch", "conv"]}}},
-        "vit": {
-            "section": VIT.model_dump(mode="json"),
-            "space": {"depth": {"int": [1, 3]}, "stem": {"choice": ["patch", "conv"]}},
-        },
-    }
-    # The depth of a ViT is no axis of a ConvNeXt; both have a stem, each its own axis.
-    config = experiment(**{"space": {"model": {"branch": families}}, "budget.trials": 20})
-    session = Session(tmp_path / "s", config)
-
-    records = [session.open() for _ in range(12)]
-
-    revisiting = records[2]
-    assert (revisiting.params["model"], revisiting.params["model[convnext].stem"]) == (
-        "convnext",
-        "conv",
-    )
-    assert revisiting.config.model.normalize == "none"  # the recipe's, not the branch's
-    drawn = [record for record in records[3:] if record.params["model"] == "vit"]
-    assert drawn
-    for record in drawn:
-        assert isinstance(record.config.model, ViTConfig)
-        assert record.config.model.depth == record.params["model[vit].depth"]
-        assert record.config.model.stem == record.params["model[vit].stem"]

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from models.config import Config
 from trainers.data.source import Labels, Source
 
 BROKEN = (
@@ -27,6 +28,13 @@ BROKEN = (
 
 class UnreadableImageError(ValueError):
     """The bytes are not an image, or not a whole one."""
+
+
+class BadImage(Config):
+    """An image that cannot be used, and why."""
+
+    id: str
+    reason: str
 
 
 def decode(data: bytes) -> Image.Image:
@@ -50,18 +58,22 @@ def decode(data: bytes) -> Image.Image:
         raise UnreadableImageError(f"{error} ({type(error).__name__})") from error
 
 
-def decode_from(source: Source, index: int) -> Image.Image:
-    """Reads and decodes one image of a source.
+def read_whole(source: Source, index: int) -> tuple[bytes, Image.Image]:
+    """Returns the file and its pixels, after comparing the checksum where the source keeps one.
 
     Raises:
-        UnreadableImageError: If the file cannot be read or decoded; it says which and why.
+        UnreadableImageError: If the file cannot be read, is not what was stored, or no image.
     """
     try:
-        return decode(source.read(index))
-    except (OSError, UnreadableImageError) as error:
+        data = source.read(index)
+    except OSError as error:
+        raise UnreadableImageError(f"reading failed: {error}") from error
+    expected = source.checksum(index)
+    if expected is not None and zlib.crc32(data) != expected:
         raise UnreadableImageError(
-            f"image {source.ids[index]} of {source.name} is unreadable: {error}"
-        ) from error
+            f"checksum mismatch: CRC-32 {zlib.crc32(data):08x}, stored as {expected:08x}"
+        )
+    return data, decode(data)
 
 
 def replacement(labels: Labels, index: int, *, attempt: int) -> int:

@@ -11,17 +11,17 @@ Both binary files are memory-mapped: opening reads no image, and processes share
 import hashlib
 import json
 import mmap
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from models.config import Config
 from trainers.atomic import write_atomically
+from trainers.data.decode import BadImage
 from trainers.data.source import Ids, Labels, Source
 
 FORMAT = 1
@@ -32,17 +32,10 @@ IMAGES, INDEX, META = "images.bin", "index.bin", "meta.json"
 class PackOptions(Config):
     """What decides the bytes of a packed image."""
 
-    max_side: int
-    """Longest allowed short side, in pixels."""
-    quality: int
-    """JPEG quality of the images that were shrunk."""
-
-
-class BadImage(Config):
-    """An image that cannot be used, and why."""
-
-    id: str
-    reason: str
+    max_side: int = Field(ge=1)
+    """Greatest short side, in pixels; larger images are shrunk to it."""
+    quality: int = Field(ge=1, le=100)
+    """JPEG quality of the images that are shrunk."""
 
 
 class PackedMeta(Config):
@@ -181,11 +174,6 @@ def write_index(path: Path, index: PackedIndex) -> str:
 def write_meta(path: Path, meta: PackedMeta) -> None:
     """Writes meta.json into the folder `path`; comes last, for it says that the rest is there."""
     write_atomically(path / META, meta.model_dump_json(indent=1) + "\n")
-
-
-def crc(data: bytes) -> int:
-    """Returns the checksum that a packed data set keeps of an image."""
-    return zlib.crc32(data)
 
 
 def _parse_index(data: mmap.mmap, meta: PackedMeta) -> PackedIndex:

@@ -17,10 +17,7 @@ import numpy.typing as npt
 Labels = npt.NDArray[np.int64]  # (n,)
 Indices = npt.NDArray[np.int64]  # (k,), places in a source
 
-SourceKind = Literal[
-    "folder",
-    "packed",
-    "parquet",
+DownloadKind = Literal[
     "cifar10-train",
     "cifar10-test",
     "cifar100-train",
@@ -31,6 +28,8 @@ SourceKind = Literal[
     "caltech101-train",
     "caltech101-test",
 ]
+"""A split of a set that torchvision can fetch."""
+SourceKind = Literal["folder", "packed", "parquet"] | DownloadKind
 """What `open_source` can open."""
 
 
@@ -47,6 +46,11 @@ class Source(ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def ids_at(self, indices: Indices) -> list[str]:
+        """Returns the ids of the images at `indices`."""
+        places: list[int] = indices.tolist()
+        return [self.ids[place] for place in places]
 
     @abstractmethod
     def read(self, index: int) -> bytes:

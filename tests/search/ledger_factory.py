@@ -1,0 +1,72 @@
+"""The books of a search over the demo's space, without Ray."""
+
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search.config import ExperimentConfig
+from search.folder import SearchFolder
+from search.ledger import Ledger
+from search.load import load_experiment
+from search.records import TrialRecord
+from search.study import create_study, open_study
+from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
+
+DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
+N = 100
+
+
+def experiment(**overrides: Any) -> ExperimentConfig:
+    changes = {"base.epochs": 4, "ladder.rungs": [1, 2], "budget.trials": 6, **overrides}
+    return load_experiment(DEMO, changes)
+
+
+class Session:
+    """One opening of the books; a second one on the same folder is a resume."""
+
+    def __init__(self, root: Path, config: ExperimentConfig) -> None:
+        self.folder = SearchFolder(root=root)
+        if not self.folder.study.exists():
+            root.mkdir(exist_ok=True)
+            create_study(self.folder, config)
+        self.study = open_study(self.folder, config)
+        self.ledger = Ledger(self.folder, config, self.study, on_change=lambda _: None)
+
+    def open(self) -> TrialRecord:
+        record = self.ledger.next_trial()
+        assert record is not None
+        return record
+
+    def state(self, record: TrialRecord) -> TrialState:
+        return self.study.get_trials(deepcopy=False)[record.number].state
+
+
+def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
+    """A history with a check in each epoch; `robust` counts of 100 images, -1 for no check."""
+    history = [
+        EpochMetrics(
+            epoch=epoch,
+            train_loss=1.0,
+            train_accuracy=0.5,
+            lr=0.1,
+            eps=0.01,
+            seconds=1.0,
+            check=None
+            if count < 0
+            else Check(
+                clean=Accuracy(attack="clean", n=N, correct=max(count, 60)),
+                robust=Accuracy(attack="apgd", n=N, correct=count),
+                seconds=0.1,
+            ),
+            raw_check=None,
+        )
+        for epoch, count in enumerate(robust, 1)
+    ]
+    return Progress(
+        params_m=1,
+        gmacs=1,
+        start="random weights",
+        first_step_at=first_step_at,
+        history=tuple(history),
+    )
