@@ -56,10 +56,11 @@ def cost(config: ModelConfig, *, num_classes: int, resolution: int) -> ModelCost
     with _refusing(config, resolution):
         model = _build(config, num_classes=num_classes, resolution=resolution)
         images = partial(_images, resolution=resolution)
-        # Two images at least: batch norm in training mode refuses a single value per channel.
+        # Two images at least: batch norm in training mode refuses a single value per channel, and
+        # of one image torch need not copy what it must of more.
         training = kept_bytes(model.train(), images, batches=(2, 3))
         model.eval().requires_grad_(False)
-        attack = kept_bytes(model, lambda n: images(n).requires_grad_(), batches=(1, 2))
+        attack = kept_bytes(model, lambda n: images(n).requires_grad_(), batches=(2, 3))
         size = _forward_cost(model, images(1))
     return ModelCost(
         params_m=size.params_m,

@@ -58,6 +58,15 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             commands.report(commands.find_search(arguments.name), console)
         case "recipe":
             console.print(recipe_page(arguments.name))
+        case "models":
+            from search.models_page import models_page
+
+            console.print(models_page())
+        case "cost":
+            from search.cost_page import cost_page
+
+            overrides = parse_overrides(arguments.overrides)
+            console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
         case _:
             overrides = parse_overrides(arguments.overrides)
             commands.evaluate(Path(arguments.checkpoint), overrides, console)
@@ -88,8 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "run a new search, then promote its best trial",
         "rampart search search/configs/demo.yaml name=mine budget.trials=20",
     )
-    add.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
-    add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
+    _add_config(add)
     add.add_argument("--address", help=_ADDRESS_HELP)
 
     add = _command(
@@ -129,6 +137,16 @@ def _parser() -> argparse.ArgumentParser:
         commands_, "recipe", "show a published recipe, or list all", "rampart recipe light"
     )
     add.add_argument("name", nargs="?", metavar="NAME", help="of the recipe; without it, the list")
+
+    _command(commands_, "models", "list the models, their size and their fields", "rampart models")
+
+    add = _command(
+        commands_,
+        "cost",
+        "show what the models of an experiment cost, before anything runs",
+        "rampart cost search/configs/demo.yaml constraints.params_m=[0.05,0.2]",
+    )
+    _add_config(add)
     return parser
 
 
@@ -141,6 +159,11 @@ def _command(
     return commands_.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
     )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
+    parser.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """What `rampart models` prints: named models with their size, and the fields of the families."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -18,11 +18,11 @@ COMMON = tuple(FamilyConfig.model_fields)
 OF_STEMS = tuple(name for name in StemConfig.model_fields if name not in COMMON)
 
 
-def models_page() -> RenderableType:
+def models_page(named: Sequence[str] = NAMES) -> RenderableType:
     """Returns a row per named model and stem, then what each family can change."""
     return Group(
         _heading("Named models: millions of parameters, GMACs at 224 px and 1000 classes"),
-        *(_sizes(family) for family in FAMILIES),
+        *(_sizes(family, named) for family in FAMILIES),
         _heading("Any other"),
         Text(
             f"{TIMM}NAME is the model NAME of timm, such as {TIMM}resnet18; timm.list_models('*') "
@@ -36,12 +36,11 @@ def models_page() -> RenderableType:
     )
 
 
-def named_by_family(family: str) -> Iterator[tuple[str, Stem, AnyModelConfig]]:
-    """Yields the named models of a family with each of their stems; the published one is first.
-
-    The stem is the one that the config has, such as `pool`, if none of those asked for.
-    """
-    for name in NAMES:
+def named_by_family(
+    family: str, names: Sequence[str]
+) -> Iterator[tuple[str, Stem, AnyModelConfig]]:
+    """Yields the models of a family with each of their stems; the published one, `own`, is first."""
+    for name in names:
         seen: list[AnyModelConfig] = []
         for stem in STEMS:
             config = named_model(name, stem=stem)
@@ -50,7 +49,7 @@ def named_by_family(family: str) -> Iterator[tuple[str, Stem, AnyModelConfig]]:
                 yield name, stem, config
 
 
-def _sizes(family: str) -> Table:
+def _sizes(family: str, names: Sequence[str]) -> Table:
     from models.cost import forward_cost
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -58,7 +57,7 @@ def _sizes(family: str) -> Table:
     table.add_column("stem", width=17, no_wrap=True)
     for name in ("params M", "GMACs"):
         table.add_column(name, width=8, justify="right", no_wrap=True)
-    for name, stem, config in named_by_family(family):
+    for name, stem, config in named_by_family(family, names):
         size = forward_cost(config, num_classes=NUM_CLASSES, resolution=RESOLUTION)
         is_own = stem == "own"
         table.add_row(

@@ -119,7 +119,7 @@ def timm_config(name: str) -> TimmConfig:
     return TimmConfig.model_validate({**TIMM, "name": name})
 
 
-def base_trial(**changes: dict[str, Any] | float) -> dict[str, Any]:
+def base_trial(**changes: dict[str, Any] | float | str) -> dict[str, Any]:
     """Returns `BASE` with each section updated by, or each value replaced by, a change."""
     tree = dict(BASE)
     for name, change in changes.items():

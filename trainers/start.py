@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.inherit import inherit
 from models.layouts import read_normalization, read_state
 from models.normalize import MEAN_STD
-from models.weights import describe, load_pretrained, load_weights
+from models.weights import Difference, describe, load_pretrained, load_weights
 from trainers.config import TrialConfig
 
 
@@ -30,7 +30,7 @@ def load_start(model: nn.Module, config: TrialConfig, clean: Mapping[str, Tensor
         return f"clean training, epochs={weights.clean_epochs}"
     if weights.clean_epochs:
         raise ValueError("weights.clean_epochs needs the weights of the clean training")
-    allow = {difference for difference in weights.allow if difference != "size"}
+    allow: set[Difference] = {kind for kind in weights.allow if kind != "size"}
     if weights.pretrained:
         return f"timm: {describe(load_pretrained(model, config.model, allow=allow))}"
     if not weights.init:

@@ -29,7 +29,9 @@ def save_untrained(folder: Path, *, seed: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(TRIAL.model, num_classes=12, resolution=16)
-    progress = Progress(params_m=0.01, gmacs=0.0, start="random weights", first_step_at=0.0, history=())
+    progress = Progress(
+        params_m=0.01, gmacs=0.0, start="random weights", first_step_at=0.0, history=()
+    )
     save_checkpoint(
         folder,
         TrainState(

@@ -3,6 +3,7 @@ against closed forms and against what real tensors keep.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_a_built_model_has_the_parameters_and_keeps_the_bytes_that_were_counted(
     training = kept_bytes(model.train(), lambda n: torch.rand(n, 3, 16, 16), batches=(2, 5))
     assert training == measured.activation_mb * 1e6
     model.eval().requires_grad_(False)
-    attack = kept_bytes(model, of_images_that_need_the_gradient(16), batches=(1, 4))
+    attack = kept_bytes(model, of_images_that_need_the_gradient(16), batches=(2, 5))
     assert attack == measured.attack_activation_mb * 1e6
     assert attack < training
 
@@ -106,38 +107,20 @@ CONVOLUTION = nn.Sequential(
         # The images, the inputs of batch norm and GELU, and that of the last layer. The batch
         # statistics are the same for every batch.
         (CONVOLUTION, 48 + 80 + 80 + 80),
-        (nn.Sequential(PERCEPTRON[:3], nn.Dropout(0.5), nn.Linear(10, 7)), 48 + 10 + 10 + 10 / 4),
     ],
 )
-def test_training_keeps_what_the_chain_rule_needs(network: nn.Module, floats: float) -> None:
+def test_training_keeps_what_the_chain_rule_needs(network: nn.Module, floats: int) -> None:
     kept = kept_bytes(network.train(), lambda n: torch.rand(n, 3, 4, 4), batches=(2, 3))
 
     assert kept == 4 * floats
 
 
-@pytest.mark.parametrize(
-    ("network", "floats"),
-    [
-        (PERCEPTRON, 10),
-        # A linear layer needs its input for its weights alone.
-        (CONVOLUTION, 80 + 80),
-    ],
-)
-def test_an_attack_keeps_nothing_for_frozen_linear_layers(
-    network: nn.Sequential, floats: int
-) -> None:
-    frozen = nn.Sequential(*network).eval()
-    weights = list(frozen.parameters())
-    for weight in weights:
-        weight.requires_grad_(False)
+def test_an_attack_keeps_nothing_for_frozen_linear_layers() -> None:
+    frozen = deepcopy(PERCEPTRON).eval().requires_grad_(False)
 
-    kept = kept_bytes(frozen, of_images_that_need_the_gradient(4), batches=(1, 2))
+    kept = kept_bytes(frozen, of_images_that_need_the_gradient(4), batches=(2, 3))
 
-    for weight in weights:
-        weight.requires_grad_(True)
-    # Convolutions keep their input nevertheless.
-    images = 48 if network is CONVOLUTION else 0
-    assert kept == 4 * (floats + images)
+    assert kept == 4 * 10  # the ReLU's output
 
 
 class Attention(nn.Module):

@@ -17,7 +17,7 @@ from trainers.data.photos import load_split
 from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
-COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report", "recipe"]
+COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report", "recipe", "models", "cost"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_help_fits_one_screen_and_has_an_example(
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert len(text.splitlines()) <= 24
-    assert f"example: rampart {command} " in text
+    assert f"example: rampart {command}" in text
 
 
 def test_no_flag_has_grown() -> None:

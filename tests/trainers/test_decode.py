@@ -52,7 +52,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "file is empty"),
     "no image": (b"<html>404</html>", "begin with b'<html>40' are no image"),
     "half a jpeg": (encode(SOURCE_IMAGE, "JPEG")[:-60], r"truncated.*\(OSError\)"),
-    "jpeg header": (encode(SOURCE_IMAGE, "JPEG")[:30], "unreadable|truncated|no image"),
+    "jpeg header": (encode(SOURCE_IMAGE, "JPEG")[:30], "Truncated File Read"),
     "half a png": (encode(SOURCE_IMAGE, "PNG")[:60], "truncated"),
     "huge": (b"P6 60000 60000 255\n", "exceeds limit"),
     "bad ppm": (b"P6 a b 255\n", r"invalid literal.*\(ValueError\)"),
@@ -77,6 +77,7 @@ def test_no_truncated_jpeg_becomes_a_partly_gray_image() -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_bytes_raise_nothing_else() -> None:
     rng = np.random.default_rng(0)
     for make in WHOLE.values():

@@ -16,7 +16,7 @@ CHECK = Check(
 )
 
 
-def tiny_trial(**changes: dict[str, Any] | float) -> TrialConfig:
+def tiny_trial(**changes: dict[str, Any] | float | str) -> TrialConfig:
     """Returns the base trial with each section updated by, or each value replaced by, a change."""
     return TrialConfig.model_validate(base_trial(**changes))
 
