@@ -5,9 +5,9 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from models.config import AnyModelConfig, Config
+from models.config import AnyModelConfig, Config, ModelConfig
 from trainers.attacks.config import AttackConfig
 from trainers.config import TrialConfig
 
@@ -43,6 +43,7 @@ class Bounds(Config):
 
 
 Constraints = dict[Measure, Bounds]
+_MODELS: TypeAdapter[AnyModelConfig] = TypeAdapter(ModelConfig)
 
 
 def violations(constraints: Constraints, values: Mapping[str, float]) -> tuple[str, ...]:
@@ -75,7 +76,9 @@ def measure(trial: TrialConfig) -> dict[str, float]:
         ValueError: If the model cannot be built for the data.
     """
     data = trial.data
-    values = _counted(trial.model, num_classes=data.num_classes, resolution=data.resolution)
+    values = _counted(
+        trial.model.model_dump_json(), num_classes=data.num_classes, resolution=data.resolution
+    )
     return {**values, "train_gmacs": training_gmacs(values["gmacs"], trial.attack)}
 
 
@@ -103,7 +106,9 @@ def _excess(bounds: Bounds, value: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _counted(model: AnyModelConfig, *, num_classes: int, resolution: int) -> Mapping[str, float]:
+def _counted(model: str, *, num_classes: int, resolution: int) -> Mapping[str, float]:
+    """Takes the model's config as JSON, which a cache can tell apart."""
     from models.cost import cost
 
-    return asdict(cost(model, num_classes=num_classes, resolution=resolution))
+    config = _MODELS.validate_json(model)
+    return asdict(cost(config, num_classes=num_classes, resolution=resolution))

@@ -46,8 +46,8 @@ def cost_page(experiment: ExperimentConfig) -> RenderableType:
         Text(_rules(experiment.constraints)),
         _table(rows, experiment.constraints),
         Text(
-            "\nFor one image in fp32. MB: what a forward pass keeps for its backward pass, in training "
-            "and in the attack. Training GMACs: of a step, the attack included."
+            "\nFor one image in fp32. MB: what a forward pass keeps for its backward pass, in "
+            "training and in the attack. Training GMACs: of a step, the attack included."
         ),
         *map(Text, notes),
     )

@@ -39,7 +39,7 @@ def models_page(named: Sequence[str] = NAMES) -> RenderableType:
 def named_by_family(
     family: str, names: Sequence[str]
 ) -> Iterator[tuple[str, Stem, AnyModelConfig]]:
-    """Yields the models of a family with each of their stems; the published one, `own`, is first."""
+    """Yields the models of a family with each of their stems; `own`, as published, is first."""
     for name in names:
         seen: list[AnyModelConfig] = []
         for stem in STEMS:

@@ -29,7 +29,7 @@ from models.registry import build_model
 def test_convnext_costs_what_was_published(
     name: str, stem: Stem, params_m: float, gmacs: float
 ) -> None:
-    measured = cost(named_model(name, stem=stem), num_classes=1000, resolution=224)
+    measured = forward_cost(named_model(name, stem=stem), num_classes=1000, resolution=224)
 
     assert round(measured.params_m, 3) == params_m
     # fvcore also counts normalisation: 0.3 % here.

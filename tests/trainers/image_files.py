@@ -1,4 +1,4 @@
-"""Small image files for the tests of data: folders, parquet shards, and a source in memory."""
+"""Small image files for the tests of data: folders, parquet shards, packed sets; and no files."""
 
 import io
 import json
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from trainers.data.folder import Files, open_folder
+from trainers.data.pack import pack
+from trainers.data.packed import PackedMeta
 from trainers.data.source import Source
 
 
@@ -71,3 +73,34 @@ def listed(sizes: Sequence[int]) -> Listed:
     ids = [f"{name}/{i}" for name, size in zip(names, sizes, strict=True) for i in range(size)]
     labels = [k for k, size in enumerate(sizes) for _ in range(size)]
     return Listed(ids, labels, names)
+
+
+PACKED_FILES = ["images.bin", "index.bin", "meta.json"]
+
+
+def contents(dest: Path) -> dict[str, bytes]:
+    """The files of a packed set, of which there are no others."""
+    assert sorted(file.name for file in dest.iterdir()) == PACKED_FILES
+    return {name: (dest / name).read_bytes() for name in PACKED_FILES}
+
+
+def silent(done: int, images: int) -> None:
+    assert done <= images
+
+
+def pack_quietly(
+    source: Source, dest: Path, *, max_side: int = 8, quality: int = 90, max_bad: float = 0.0
+) -> PackedMeta:
+    return pack(
+        source, dest, max_side=max_side, quality=quality, max_bad=max_bad, workers=1,
+        on_progress=silent,
+    )  # fmt: skip
+
+
+def break_files(source: Files) -> tuple[int, ...]:
+    """Truncates, empties, and removes one file each, and returns which."""
+    whole = source.read(3)
+    (source.root / source.ids[3]).write_bytes(whole[:-80])
+    (source.root / source.ids[5]).write_bytes(b"")
+    (source.root / source.ids[12]).unlink()
+    return 3, 5, 12

@@ -68,7 +68,7 @@ class Parquet(Source):
         try:
             with pq.ParquetFile(self.shards[shard]) as file:
                 return file.read_row_group(group, columns=["image"], use_threads=False).column(0)
-        except pa.ArrowException as error:
+        except (OSError, pa.ArrowException) as error:
             raise OSError(f"row group {group} of {self.shards[shard]}: {error}") from error
 
 
