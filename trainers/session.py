@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.cost import TIMM_REFUSALS, cost
+from models.cost import TIMM_REFUSALS, forward_cost
 from models.ema import Ema
 from models.freeze import freeze
 from models.registry import build_model
@@ -74,7 +74,7 @@ def begin_session(
             take the weights it is to start from.
     """
     data, compute = config.data, config.compute
-    size = cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    size = forward_cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     torch.manual_seed(config.seed)  # the same weights on every rank
     model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
     origin = load_start(model, config, start) if resume is None else resume.progress.start
@@ -123,7 +123,7 @@ def require_buildable(config: TrialConfig) -> None:
             schedule passes through, or cannot compute as `config.compute` says.
     """
     data = config.data
-    cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
+    forward_cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     with torch.device("meta"):
         model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
     freeze(model, which=config.freeze)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.config import FAMILIES, AnyModelConfig
-from models.cost import cost
+from models.cost import forward_cost
 from models.registry import build_model
 
 RESOLUTION, CLASSES = 16, 5
@@ -105,7 +105,7 @@ def configs(draw: st.DrawFn) -> AnyModelConfig:
 @given(configs())
 def test_every_valid_config_is_a_model_of_the_counted_size(config: AnyModelConfig) -> None:
     side = 32 if config.family == "timm" else RESOLUTION
-    counted = cost(config, num_classes=CLASSES, resolution=side)
+    counted = forward_cost(config, num_classes=CLASSES, resolution=side)
     torch.manual_seed(0)
     model = build_model(config, num_classes=CLASSES, resolution=side).eval()
     x = torch.rand(2, 3, side, side, requires_grad=True)

@@ -14,7 +14,7 @@ from timm.optim import (
 from torch import Tensor, nn
 
 from models.convnext import build_convnext
-from models.cost import cost
+from models.cost import forward_cost
 
 ATTO: dict[str, Any] = {
     "stem": "patch",
@@ -119,7 +119,9 @@ def test_stages_compute_what_timm_computes(
 def test_published_models_have_the_published_size(
     model: str, config: dict[str, Any], params_m: float, gmacs: float
 ) -> None:
-    measured = cost(tiny("convnext", **{**PUBLISHED, **config}), num_classes=1000, resolution=224)
+    measured = forward_cost(
+        tiny("convnext", **{**PUBLISHED, **config}), num_classes=1000, resolution=224
+    )
 
     assert round(measured.params_m, 3) == params_m, model
     # fvcore also counts normalisation: 0.3 % here.
@@ -161,7 +163,7 @@ def test_any_number_of_stages_can_be_built(stages: int) -> None:
 @pytest.mark.parametrize("stem", ["patch", "conv"])
 @pytest.mark.parametrize("stem_stride", [1, 2, 4, 8])
 def test_the_stem_and_each_later_stage_shrink_the_image(stem: str, stem_stride: int) -> None:
-    network = build(16, stem=stem, stem_stride=stem_stride, stem_convs=3)
+    network = build(16, stem=stem, stem_stride=stem_stride, stem_convs=3, stem_widths="linear")
 
     x = network.get_submodule("stem")(images(16))
     features = network.get_submodule("stages")(x)

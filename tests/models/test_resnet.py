@@ -20,7 +20,7 @@ from timm.optim import (
 )
 from torch import Tensor, nn
 
-from models.cost import cost
+from models.cost import forward_cost
 from models.resnet import build_resnet
 
 WIDTHS = [64, 128, 256, 512]
@@ -107,7 +107,7 @@ def test_published_models_have_the_published_size(
 ) -> None:
     config = tiny("resnet", **RESNET_50, bottleneck_ratio=bottleneck_ratio)
 
-    measured = cost(config, num_classes=1000, resolution=224)
+    measured = forward_cost(config, num_classes=1000, resolution=224)
 
     assert round(measured.params_m, 3) == params_m
     # fvcore also counts normalisation: 0.6 % here.

@@ -29,7 +29,7 @@ def convolutions(stem: nn.Sequential) -> list[nn.Conv2d]:
 
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
 def test_a_stem_divides_the_side_by_its_stride(stride: Literal[1, 2, 4, 8]) -> None:
-    config = stem_config(stem_convs=3, stem_stride=stride)
+    config = stem_config(stem_convs=3, stem_stride=stride, stem_widths="linear")
     x = torch.zeros(2, 3, 8, 8)
 
     patch = patch_stem(config, 8, stride=stride)(x)

@@ -11,7 +11,7 @@ from timm.optim import (
 )
 from torch import nn
 
-from models.cost import cost
+from models.cost import forward_cost
 from models.timm_model import build_timm
 
 SWIN = "swin_tiny_patch4_window7_224"
@@ -184,7 +184,7 @@ def test_images_that_are_no_multiple_of_a_conv_stems_stride_are_refused() -> Non
     ],
 )
 def test_models_cost_what_timm_says(name: str, params_m: float, gmacs: float) -> None:
-    measured = cost(tiny("timm", name=name), num_classes=1000, resolution=224)
+    measured = forward_cost(tiny("timm", name=name), num_classes=1000, resolution=224)
 
     assert round(measured.params_m, 2) == params_m
     assert measured.gmacs == pytest.approx(gmacs, rel=0.02)
@@ -205,7 +205,7 @@ def test_a_model_that_cannot_take_the_resolution_is_refused(
     name: str, resolution: int, reason: str, size: int
 ) -> None:
     with pytest.raises(ValueError, match="cannot take images") as caught:
-        cost(tiny("timm", name=name), num_classes=5, resolution=resolution)
+        forward_cost(tiny("timm", name=name), num_classes=5, resolution=resolution)
 
     text = str(caught.value)
     assert text.startswith(f"timm's {name} cannot take images of resolution {resolution}: ")
@@ -216,6 +216,6 @@ def test_a_model_that_cannot_take_the_resolution_is_refused(
 def test_a_vit_with_its_own_stem_drops_the_pixels_beyond_its_last_whole_patch() -> None:
     config = tiny("timm", name="vit_tiny_patch16_224")
 
-    measured = cost(config, num_classes=5, resolution=20)
+    measured = forward_cost(config, num_classes=5, resolution=20)
 
-    assert measured.gmacs == cost(config, num_classes=5, resolution=16).gmacs
+    assert measured.gmacs == forward_cost(config, num_classes=5, resolution=16).gmacs

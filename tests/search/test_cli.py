@@ -17,7 +17,17 @@ from trainers.data.photos import load_split
 from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
-COMMANDS = ["search", "resume", "status", "promote", "evaluate", "report", "recipe", "models", "cost"]
+COMMANDS = [
+    "search",
+    "resume",
+    "status",
+    "promote",
+    "evaluate",
+    "report",
+    "recipe",
+    "models",
+    "cost",
+]
 
 
 @pytest.fixture(autouse=True)
