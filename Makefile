@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow'
 COVERAGE := --cov=models --cov=trainers --cov=evaluation --cov=search
 
 .PHONY: demo install test test-fast lint
@@ -25,7 +26,9 @@ lint: install
 	$(BIN)/pyright
 
 test-fast: install
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(FAST)
 
 test: lint
-	$(BIN)/python -m pytest -q $(COVERAGE) --cov-report=term-missing:skip-covered --cov-fail-under=85
+	$(FAST) $(COVERAGE) --cov-report=
+	$(BIN)/python -m pytest -q -m slow $(COVERAGE) --cov-append \
+	--cov-report=term-missing:skip-covered --cov-fail-under=85

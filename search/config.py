@@ -1,7 +1,7 @@
 """The experiment: one YAML file describes the whole search. Light: no torch, no Ray."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -244,7 +244,7 @@ class ExperimentConfig(Config):
 
 
 @contextmanager
-def _blaming(what: str) -> Iterator[None]:
+def _blaming(what: str) -> Generator[None]:
     """Turns every way in which a change of a config can fail into a ValueError that names it."""
     try:
         yield

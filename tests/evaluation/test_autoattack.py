@@ -83,7 +83,11 @@ def test_outcomes_are_those_of_the_package_in_one_go() -> None:
     assert torch.equal(ours.x_adv, x_adv)
 
 
-@pytest.mark.parametrize("threat", [WIDE_L2, L1], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize(
+    "threat",
+    [WIDE_L2, pytest.param(L1, marks=pytest.mark.slow)],
+    ids=lambda threat: threat.norm,
+)
 def test_outcomes_in_other_norms_are_those_of_the_package(threat: ThreatModel) -> None:
     images = tiny_images(6, seed=3)
     x = images.floats(torch.arange(6))

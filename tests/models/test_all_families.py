@@ -93,6 +93,7 @@ def configs(draw: st.DrawFn) -> AnyModelConfig:
     return tiny(family, **fields)
 
 
+@pytest.mark.slow
 # beartype, which checks our packages in tests, draws from `random`.
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @seed(0)

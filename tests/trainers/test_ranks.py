@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attack": {"also": [{"norm": "l1", "eps": 4.0}], "union": "average", "fraction": 1.0}
     },
 }
+pytestmark = pytest.mark.slow
 BATCH_NORM = {**TIMM, "name": "resnet10t"}
 
 
