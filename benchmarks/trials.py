@@ -136,6 +136,7 @@ def trial(model: dict[str, Any], resolution: int, batch: int, **changes: Any) ->
             "accumulation": 1,
             "checkpointing": False,
             "sync_bn": False,
+            "loaders": 0,
         },
         "seed": 0,
     }

@@ -18,7 +18,7 @@ from trainers.atomic import write_atomically
 from trainers.checkpoint import load_model
 from trainers.config import TrialConfig, config_hash
 from trainers.data.images import ImageSet
-from trainers.data.photos import load_split
+from trainers.data.load import load_held_out
 
 
 def evaluate_checkpoint(
@@ -57,7 +57,7 @@ def _test_images(trial: TrialConfig, config: ReferenceConfig) -> ImageSet:
             f"images ({config.images}) must not exceed the checkpoint's data.test_images "
             f"({trial.data.test_images}); ask for fewer images, or train with a larger test split"
         )
-    return load_split(trial.data, "test").first(config.images)
+    return load_held_out(trial.data, "test", threads=torch.get_num_threads()).first(config.images)
 
 
 def _evaluate(

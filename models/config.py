@@ -16,6 +16,9 @@ class Config(BaseModel):
 
 FREEZE = r"^(none|stem|all_but_stem|first_[1-9][0-9]*)$"
 """What `models.freeze.freeze` takes."""
+Layout = Literal["rampart", "timm", "revisiting", "debenedetti"]
+"""Of a file of weights: ours, timm's, Singh et al.'s (2023, arXiv:2303.01870) and Debenedetti et
+al.'s (2023, arXiv:2209.07399), the last two as their published code saves a model in training."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Depth = Annotated[int, Field(ge=1)]
 Activation = Literal["gelu", "relu", "silu"]

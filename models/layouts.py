@@ -21,11 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from models.anatomy import network_of
+from models.config import Layout
 from models.normalize import Normalize
-
-Layout = Literal["rampart", "timm", "revisiting", "debenedetti"]
-"""`revisiting` is Singh et al. 2023 (arXiv:2303.01870), `debenedetti` Debenedetti et al. 2023
-(arXiv:2209.07399); both as their published code saves a model in training."""
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema")
 RAW = ("state_dict", "model_state_dict", "model")

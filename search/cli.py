@@ -8,9 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
+from models.config import Layout
 from search import commands
 from search.errors import NothingToShowError, UserError
 from search.load import load_experiment
@@ -67,6 +69,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
 
             overrides = parse_overrides(arguments.overrides)
             console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
+        case "export":
+            checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
+            commands.export(checkpoint, file, arguments.layout, console)
         case _:
             overrides = parse_overrides(arguments.overrides)
             commands.evaluate(Path(arguments.checkpoint), overrides, console)
@@ -129,6 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
     add.add_argument("overrides", nargs="*", metavar="field=value", help="images, batch_size, seed")
+
+    add = _command(
+        commands_,
+        "export",
+        "write the weights of a checkpoint for others to load",
+        "rampart export runs/demo/promoted/default model.safetensors timm",
+    )
+    add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
+    add.add_argument("file", metavar="FILE", help="*.safetensors for rampart and timm, else *.pt")
+    add.add_argument("layout", choices=get_args(Layout), help="whose names the weights get")
 
     add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
     _add_name(add)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from evaluation.config import ReferenceConfig
+from models.config import Layout
 from search.config import ExperimentConfig
 from search.errors import NothingToShowError, UserError
 from search.folder import SearchFolder
@@ -141,6 +142,24 @@ def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> N
     console.print(
         f"{result.threat.norm} eps={result.threat.eps:.6f}, {result.attack_package}\n"
         f"{out / 'result.json'}",
+        soft_wrap=True,
+    )
+
+
+def export(checkpoint: Path, file: Path, layout: Layout, console: Console) -> None:
+    """Writes the scored weights of a checkpoint for others to load."""
+    from models.layouts import export_weights
+    from trainers.checkpoint import load_model
+
+    try:
+        config, model = load_model(_checkpoint_folder(checkpoint))
+        export_weights(model, file.absolute(), layout=layout)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    name = config.model.family if config.model.family != "timm" else config.model.name
+    console.print(
+        f"{file}: {name}, {config.data.resolution} px, {config.data.num_classes} classes, "
+        f"model.normalize={config.model.normalize}",
         soft_wrap=True,
     )
 

@@ -13,6 +13,8 @@ from search.overrides import override_or_refuse, with_overrides
 from search.space import ChoiceAxis
 
 INIT = "weights.init"
+PATHS = (INIT, "data.path", "data.test_path")
+"""Fields of a trial that name a file or folder."""
 
 
 def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfig:
@@ -31,10 +33,13 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
 
 
 def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
-    """Resolves `weights.init` here: a trial has another working directory."""
+    """Resolves paths here: a trial has another working directory."""
     overrides: dict[str, Any] = {}
-    if init := experiment.base.weights.init:
-        overrides["base.weights.init"] = _absolute(init)
+    base = experiment.base.model_dump(mode="json")
+    for path in PATHS:
+        section, field = path.split(".")
+        if there := base[section].get(field):
+            overrides[f"base.{path}"] = _absolute(there)
     axis = experiment.space.get(INIT)
     if isinstance(axis, ChoiceAxis):
         overrides[f"space.{INIT}"] = {"choice": [_absolute(path) for path in axis.choices]}

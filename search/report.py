@@ -27,7 +27,6 @@ from search.records import FullRun, Promoted, TrialRecord, read_promoted, read_r
 from search.summary import cost_lines, headline
 from search.table import rank_trials
 from trainers.atomic import write_atomically
-from trainers.config import PHOTO_CLASSES
 from trainers.metrics import Accuracy
 
 MOST_ROWS = 15
@@ -111,7 +110,7 @@ def _examples(folder: SearchFolder, run: FullRun, result: EvaluationResult) -> P
         folder,
         f"examples_{run.key}",
         f"What the attack does to {run.key}: grey in the last row is no change.",
-        lambda: examples_figure(path, run=run, attack=result.attack, classes=PHOTO_CLASSES),
+        lambda: examples_figure(path, run=run, attack=result.attack, classes=run.config.data.class_names),
         missing="" if count_examples(path) else "the evaluation left no examples",
     )
 

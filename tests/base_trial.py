@@ -98,6 +98,7 @@ BASE: dict[str, Any] = {
         "accumulation": 1,
         "checkpointing": False,
         "sync_bn": False,
+        "loaders": 0,
     },
     "seed": 5,
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.clean_start import clean_start_key
 from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig
-from trainers.data.images import ImageSet
+from trainers.data.load import Images
 from trainers.loop import fit
 from trainers.metrics import Check
 
@@ -22,7 +22,7 @@ def clean_start(
     config: TrialConfig,
     folder: Path,
     *,
-    images: ImageSet,
+    images: Images,
     evaluate: Callable[[nn.Module], Check],
     rank: int,
     world_size: int,
@@ -101,6 +101,6 @@ def clean_config(config: TrialConfig) -> TrialConfig:
     )
 
 
-def _key(clean: TrialConfig, images: ImageSet) -> str:
+def _key(clean: TrialConfig, images: Images) -> str:
     recipe = clean.model_dump(mode="json", exclude={"data", "threat"})
     return clean_start_key(clean.model, data=images.hash, recipe=recipe)

@@ -12,45 +12,9 @@ from pydantic import Field, model_validator
 
 from models.config import Config, Fraction, ModelConfig
 from trainers.attacks.config import AttackConfig
+from trainers.data.config import DataConfig
 from trainers.threat import ThreatModel
 from trainers.weights_config import Freeze, WeightsConfig
-
-PHOTO_CLASSES = (
-    "astronaut",
-    "brick",
-    "camera",
-    "chelsea",
-    "coffee",
-    "coins",
-    "grass",
-    "gravel",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "retina",
-    "rocket",
-)
-"""Functions of `skimage.data`: each photograph is a class of the embedded task."""
-
-
-class DataConfig(Config):
-    """Which images are trained on, which select, which are read once at the end."""
-
-    source: Literal["photos"]
-    """`photos`: the embedded task, random crops of the photographs in scikit-image's wheel."""
-    resolution: int = Field(ge=16, multiple_of=4)
-    """Side of the square images, in pixels."""
-    train_images: int = Field(gt=0, multiple_of=len(PHOTO_CLASSES))
-    """Size of the train split; a smaller one is the beginning of a larger one."""
-    select_images: int = Field(gt=0, multiple_of=len(PHOTO_CLASSES))
-    """Size of the split that ranks trials."""
-    test_images: int = Field(gt=0, multiple_of=len(PHOTO_CLASSES))
-    """Size of the split that only finished, promoted models see."""
-    seed: int = Field(ge=0)
-    """Seed of every random choice of the data set."""
-
-    @property
-    def num_classes(self) -> int:
-        return len(PHOTO_CLASSES)
 
 
 class ObjectiveConfig(Config):
@@ -186,6 +150,9 @@ class ComputeConfig(Config):
     norm then counts each batch twice in its running statistics."""
     sync_bn: bool
     """Batch statistics over all workers; GPU only."""
+    loaders: int = Field(ge=0)
+    """Processes of each worker that read and crop stored images ahead of training; 0 does it in
+    the training process. What they deliver does not depend on their number."""
 
 
 class TrialConfig(Config):
@@ -222,7 +189,8 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _batch_fits_the_data(self) -> "TrialConfig":
-        if self.batch_size > self.data.train_images:
+        images = self.data.train_images
+        if images != "all" and self.batch_size > images:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must not exceed data.train_images "
                 f"({self.data.train_images})"

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.freeze import train_mode
 from trainers.augment import augment
 from trainers.checkpoint import TrainState
 from trainers.config import TrialConfig, local_batch
-from trainers.data.images import ImageSet
+from trainers.data.images import Batch
+from trainers.data.load import Images
 from trainers.losses import soft_targets
 from trainers.metrics import Check, EpochMetrics
 from trainers.schedules import lr_at, resolution_at, share_at, steps_at
@@ -34,7 +35,7 @@ STEPS_PER_CHECK = 20
 def fit(
     config: TrialConfig,
     *,
-    images: ImageSet,
+    images: Images,
     rungs: Collection[int],
     evaluate: Callable[[nn.Module], Check],
     rank: int,
@@ -114,12 +115,11 @@ def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
     augment_stream, attack_stream = _seed_streams(session)
     train_mode(session.model)
     tally, first_step_at, lr, radius = _Tally(), 0.0, 0.0, 0.0
-    for step, index in enumerate(_batches(session)):
-        progress = (session.epoch + step / session.steps_per_epoch) / config.epochs
-        side = resolution_at(
-            progress, config.resolution_schedule, resolution=config.data.resolution
-        )
-        x, targets = _load(session, index, side, augment_stream)
+    batches = list(_batches(session))
+    stream = session.images.stream(batches, epoch=session.epoch)
+    for step, (batch, (pixels, labels)) in enumerate(zip(batches, stream, strict=True)):
+        progress = _progress(session, step)
+        x, targets = _prepare(session, pixels, labels, batch.side, augment_stream)
         lr = lr_at(progress, config.optim, batch_size=config.batch_size)
         radius = share_at(progress, config.eps_schedule)
         loss, hits = train_step(
@@ -169,7 +169,12 @@ def _seed_streams(session: Session) -> tuple[torch.Generator, torch.Generator]:
     return torch.Generator().manual_seed(of_augment), attack_stream
 
 
-def _batches(session: Session) -> Iterator[Int64[Tensor, " batch"]]:
+def _progress(session: Session, step: int) -> float:
+    """Returns the fraction of training that is over before a step of this epoch."""
+    return (session.epoch + step / session.steps_per_epoch) / session.config.epochs
+
+
+def _batches(session: Session) -> Iterator[Batch]:
     """Yields this rank's share of each batch, in an order that only (seed, epoch) decides."""
     config = session.config
     word = np.random.SeedSequence((config.seed, session.epoch), spawn_key=(0,)).generate_state(1)
@@ -178,20 +183,29 @@ def _batches(session: Session) -> Iterator[Int64[Tensor, " batch"]]:
     local = local_batch(config, session.world_size)
     for step in range(session.steps_per_epoch):
         first = step * config.batch_size + session.rank * local
-        yield order[first : first + local]
+        side = resolution_at(
+            _progress(session, step),
+            config.resolution_schedule,
+            resolution=config.data.resolution,
+        )
+        yield Batch(index=order[first : first + local], side=side)
 
 
-def _load(
-    session: Session, index: Tensor, side: int, stream: torch.Generator
+def _prepare(
+    session: Session, pixels: Tensor, labels: Tensor, side: int, stream: torch.Generator
 ) -> tuple[Float[Tensor, "batch 3 h w"], Float[Tensor, "batch classes"]]:
+    """Brings a batch to the device as it is stored, and augments it there."""
     config = session.config
     targets = soft_targets(
-        session.images.labels[index],
+        labels,
         num_classes=config.data.num_classes,
         smoothing=config.label_smoothing,
     )
-    x = session.images.floats(index).to(session.device)
-    return augment(x, targets.to(session.device), config.augment, side=side, generator=stream)
+    augmentation = config.augment
+    if session.images.crops_itself:
+        augmentation = augmentation.model_copy(update={"crop_scale": 1.0})
+    x = pixels.to(session.device, non_blocking=True).to(torch.float32) / 255
+    return augment(x, targets.to(session.device), augmentation, side=side, generator=stream)
 
 
 def _means(session: Session, tally: _Tally) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from trainers.compute import (
     synchronized,
 )
 from trainers.config import TrialConfig
-from trainers.data.images import ImageSet
+from trainers.data.load import Images
 from trainers.metrics import Progress
 from trainers.optim import build_optimizer
 from trainers.schedules import resolution_at
@@ -34,7 +34,7 @@ class Session:
     """All that lives as long as this process trains."""
 
     config: TrialConfig
-    images: ImageSet
+    images: Images
     rank: int
     world_size: int
     device: torch.device
@@ -57,7 +57,7 @@ class Session:
 
 def begin_session(
     config: TrialConfig,
-    images: ImageSet,
+    images: Images,
     rank: int,
     world_size: int,
     device: torch.device,

@@ -21,7 +21,7 @@ from models.config import Config
 from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from trainers.clean_start import clean_start
 from trainers.config import TrialConfig
-from trainers.data.photos import load_split
+from trainers.data.load import load_train
 from trainers.loop import fit
 from trainers.metrics import NODE, PROGRESS, Check
 
@@ -58,7 +58,7 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
     if resume is not None:
         # A kill may have come between the checkpoint and the news of it: tell it again.
         ray.train.report({PROGRESS: resume.progress.model_dump_json(), NODE: node})
-    images, device = load_split(payload.trial.data, "train"), torch.device(payload.device)
+    images, device = load_train(payload.trial), torch.device(payload.device)
     start = None
     if resume is None and payload.trial.weights.clean_epochs:
         start = clean_start(

@@ -106,7 +106,7 @@ def train_on_worker(config: dict[str, str]) -> None:
     import torch
 
     from evaluation.early import early_check
-    from trainers.data.photos import load_split
+    from trainers.data.load import load_held_out
     from trainers.worker import WorkerPayload, train_worker
 
     payload = DriverPayload.model_validate_json(config["payload"])
@@ -123,7 +123,7 @@ def train_on_worker(config: dict[str, str]) -> None:
         ),
         partial(
             early_check,
-            images=load_split(trial.data, "select"),
+            images=load_held_out(trial.data, "select", threads=payload.resources.cpus_per_worker),
             threat=trial.threat,
             config=payload.early_check,
             device=torch.device(device),

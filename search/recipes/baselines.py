@@ -118,8 +118,9 @@ CIFAR_TRADES = Recipe(
         "compute.precision": ("fp32", "config: amp false"),
     },
     deviations=(
-        "TrialConfig has no initial weights: a search trains this recipe from random ones, for "
-        "which it was not made (their own recipe from scratch takes 100 + 2 epochs).",
+        "No recipe sets `weights`: name the robust model in weights.init, with weights.allow "
+        "[head]. From random ones it was not made to train (their own from scratch takes 100 + 2 "
+        "epochs).",
         PER_EPOCH,
         FLOORS,
         TRAIN_MODE,

@@ -61,8 +61,9 @@ REVISITING = Recipe(
         "compute.precision": ("fp16", "code default: autocast with a loss scaler"),
     },
     deviations=(
-        "TrialConfig has no initial weights: a search trains this recipe from random ones, and "
-        "without an eps warm-up; the published models start from clean-trained ones.",
+        "No recipe sets `weights`: where the base starts from random ones, so does this recipe, "
+        "and without an eps warm-up; the published models start from clean-trained ones "
+        "(weights.clean_epochs, or weights.init with a clean model).",
         "The horizon of the EMA rests on 8 GPUs. Theirs averages from the first step at 0.9999, "
         "ours rises to that decay; buffers are averaged there, copied here.",
         "fp16 there, in the attack without loss scaling, so that small gradients can become 0; "
@@ -73,6 +74,6 @@ REVISITING = Recipe(
         "in [0, 1] here. RandAugment fills corners with black there, with mid gray here.",
         "lr is computed at the ends of epochs and interpolated there, at every step here.",
         "Every epoch has the same order of images there; a new one here.",
-        "The stems of ConvNeXt-B and L and of ViTs have more convolutions there than ours.",
+        "Only the kind of stem is the recipe's; its convolutions are the task's.",
     ),
 )

@@ -11,8 +11,9 @@ import torch
 from family_factory import tiny
 from torch import Tensor, nn
 
+from models.config import Layout
 from models.ema import Ema
-from models.layouts import Layout, bare_names, export_weights, read_state
+from models.layouts import bare_names, export_weights, read_state
 from models.registry import build_model
 from models.weights import load_weights
 

@@ -23,6 +23,7 @@ COMMANDS = [
     "status",
     "promote",
     "evaluate",
+    "export",
     "report",
     "recipe",
     "models",

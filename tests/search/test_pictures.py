@@ -18,7 +18,7 @@ from search.pictures import (
     save_picture,
     scatter_figure,
 )
-from trainers.config import PHOTO_CLASSES
+from trainers.data.config import PHOTO_CLASSES
 
 
 def plotted(axes: Axes) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.config import PHOTO_CLASSES, DataConfig
+from trainers.data.config import PHOTO_CLASSES, PhotosConfig
 from trainers.data.photos import (
     CELL_SIDE,
     CROP_SIDES,
@@ -21,7 +21,7 @@ from trainers.data.photos import (
     load_split,
 )
 
-SMALL = DataConfig(
+SMALL = PhotosConfig(
     source="photos", resolution=16, train_images=48, select_images=24, test_images=24, seed=3
 )
 

@@ -130,6 +130,16 @@ def by_class(source: Source, pool: Indices, *, classes: Sequence[int]) -> list[t
     ]
 
 
+def interleave(source: Source, index: Indices) -> Indices:
+    """Returns `index` in an order in which every beginning has the classes as evenly as can be."""
+    labels = source.labels[index]
+    turn = np.empty(len(index), np.int64)
+    for label in np.unique(labels).tolist():
+        members = np.flatnonzero(labels == label)
+        turn[members] = np.arange(len(members))
+    return index[np.lexsort((labels, turn))]
+
+
 def lowest(source: Source, members: Indices, count: int, *, seed: int, purpose: str) -> Indices:
     """Returns the `count` images of `members` with the lowest rank."""
     ranks = rank(source.ids_at(members), seed=seed, purpose=purpose)
