@@ -22,7 +22,7 @@ from trainers.attacks.gradient import input_gradient
 from trainers.attacks.losses import cross_entropy
 from trainers.compute import in_format, in_precision, place
 from trainers.config import TrialConfig
-from trainers.data.photos import load_split
+from trainers.data.load import load_held_out, load_train
 from trainers.loop import fit
 from trainers.losses import soft_targets
 from trainers.metrics import Accuracy, Check
@@ -69,7 +69,7 @@ def trained_model(device: torch.device) -> nn.Module:
     config = config_of()
     states = fit(
         config,
-        images=load_split(config.data, "train"),
+        images=load_train(config),
         rungs=(),
         evaluate=lambda _: Check(clean=nothing, robust=nothing, seconds=0),
         rank=0,
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
     device, model = torch.device(options.device), trained_model(torch.device(options.device))
-    images = load_split(config_of().data, "select")
+    images = load_held_out(config_of().data, "select", threads=1)
     x, y = images.floats(torch.arange(len(images))).to(device), images.labels.to(device)
     with torch.no_grad(), full_precision():
         clean = (model(x).argmax(dim=1) == y).float().mean().item()

@@ -149,6 +149,7 @@ def trial(model: dict[str, Any], resolution: int, batch: int, **changes: Any) ->
 def session(config: TrialConfig, device: torch.device) -> Session:
     """Begins a trial whose images nobody reads: each benchmark brings its own batch."""
     size, side = config.data.train_images, config.data.resolution
+    assert size != "all"
     images = ImageSet(
         images=torch.zeros(size, 3, 1, 1, dtype=torch.uint8).expand(size, 3, side, side),
         labels=torch.zeros(size, dtype=torch.int64),

@@ -12,8 +12,8 @@ from typing import get_args
 
 from rich.console import Console
 
-from models.config import Layout
-from search import commands
+from models.config import Config, Layout
+from search import commands, data_commands
 from search.errors import NothingToShowError, UserError
 from search.load import load_experiment
 from search.overrides import parse_overrides
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rampart: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("rampart: interrupted; `rampart resume NAME` goes on from here", file=sys.stderr)
+        print(f"rampart: interrupted; {_way_on(arguments)}", file=sys.stderr)
         return 130
     return 0
 
@@ -72,9 +72,29 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
             commands.export(checkpoint, file, arguments.layout, console)
+        case "data":
+            _run_data(arguments, console)
         case _:
             overrides = parse_overrides(arguments.overrides)
             commands.evaluate(Path(arguments.checkpoint), overrides, console)
+
+
+def _run_data(arguments: argparse.Namespace, console: Console) -> None:
+    overrides = parse_overrides(arguments.overrides)
+    source = Path(arguments.source).absolute()
+    if arguments.action == "pack":
+        dest = Path(arguments.dest).absolute()
+        data_commands.pack_source(source, dest, overrides, console=console)
+    else:
+        data_commands.check_source(source, overrides, console=console)
+
+
+def _way_on(arguments: argparse.Namespace) -> str:
+    if arguments.command != "data":
+        return "`rampart resume NAME` goes on from here"
+    if arguments.action == "pack":
+        return "the same command goes on where it stopped"
+    return "the same command begins again"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -162,7 +182,45 @@ def _parser() -> argparse.ArgumentParser:
         "rampart cost search/configs/demo.yaml constraints.params_m=[0.05,0.2]",
     )
     _add_config(add)
+    _add_data(commands_)
     return parser
+
+
+def _add_data(
+    commands_: "argparse._SubParsersAction[argparse.ArgumentParser]",  # pyright: ignore[reportPrivateUsage]
+) -> None:
+    example = "rampart data pack imagenet/train packed/train workers=16"
+    add = _command(commands_, "data", "pack images for fast training, or check them", example)
+    actions = add.add_subparsers(dest="action", required=True, metavar="ACTION")
+    what = "put all images of a source into one file, or go on with it"
+    add = _command(actions, "pack", what, example)
+    _add_source(add)
+    add.add_argument("dest", metavar="DEST", help="new folder")
+    add.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help=f"{_fields(data_commands.PACK)}: greatest short side, quality of the images that are "
+        "shrunk to it, share of unreadable ones that may be left out, processes",
+    )
+    what = "find the images that training could not read; exits with 1 if there are any"
+    add = _command(actions, "check", what, "rampart data check packed/train workers=16")
+    _add_source(add)
+    add.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help=f"{_fields(data_commands.CHECK)}: processes",
+    )
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    kinds = "folder of CLASS/IMAGE.jpg files, packed data set, or parquet shards"
+    parser.add_argument("source", metavar="SOURCE", help=f"one split: {kinds}")
+
+
+def _fields(config: Config) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.model_dump().items())
 
 
 def _command(

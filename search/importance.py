@@ -31,7 +31,7 @@ def axis_importance(
 
     PED-ANOVA knows only completed trials and looks only at their order. Stopped ones come in here
     below all completed ones, ordered by robust accuracy at the rung that stopped them. Axes that
-    only some branches have are left out.
+    only some branches have are compared where they exist (arXiv:2601.20800).
 
     Args:
         trials: Of the Optuna study; they know the sample as Optuna encoded it, and the space.
@@ -71,8 +71,8 @@ def _why_not(values: Sequence[float], trials: Sequence[optuna.trial.FrozenTrial]
             f"needs {MIN_TRIALS} completed or stopped trials with a check, there are {len(values)}"
         )
     spaces: list[dict[str, BaseDistribution]] = [trial.distributions for trial in trials]
-    if len(axes := set.intersection(*(set(space) for space in spaces))) < 2:
-        return f"needs two axes that all trials have, there are {len(axes)}"
+    if len(axes := sorted({axis for space in spaces for axis in space})) < 2:
+        return f"needs two axes to compare, the space has {len(axes)}"
     cut = sorted(values, reverse=True)[math.ceil(TOP_FRACTION * len(values)) - 1]
     if all(value >= cut for value in values):
         return "the trials tie: no best third stands out"

@@ -81,8 +81,7 @@ def _draw_pictures(
             folder,
             "importance",
             "Importance of the axes: how far the best third of the trials lies from all trials "
-            "along each. From few trials it is a hint, not a finding. Axes that only some branches "
-            "of the space have are left out.",
+            "along each. From few trials it is a hint, not a finding.",
             lambda: importance_figure(importance),
             missing=importance.reason,
         ),
@@ -110,7 +109,9 @@ def _examples(folder: SearchFolder, run: FullRun, result: EvaluationResult) -> P
         folder,
         f"examples_{run.key}",
         f"What the attack does to {run.key}: grey in the last row is no change.",
-        lambda: examples_figure(path, run=run, attack=result.attack, classes=run.config.data.class_names),
+        lambda: examples_figure(
+            path, run=run, attack=result.attack, classes=run.config.data.class_names
+        ),
         missing="" if count_examples(path) else "the evaluation left no examples",
     )
 

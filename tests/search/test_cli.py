@@ -13,7 +13,7 @@ from records_factory import check, record, search_folder, search_records, trial_
 from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
 from search.records import write_record
 from trainers.checkpoint import save_checkpoint
-from trainers.data.photos import load_split
+from trainers.data.load import load_train
 from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
@@ -28,6 +28,9 @@ COMMANDS = [
     "recipe",
     "models",
     "cost",
+    "data",
+    "data pack",
+    "data check",
 ]
 
 
@@ -41,7 +44,7 @@ def test_help_fits_one_screen_and_has_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
 
     text = capsys.readouterr().out
     assert caught.value.code == 0
@@ -140,7 +143,7 @@ def test_a_mistake_in_an_evaluation_exits_with_2(
     overrides: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = trial_config(data__train_images=96, epochs=1)
-    images = load_split(config.data, "train")
+    images = load_train(config)
     check_ = check(10, 5)
     states = fit(
         config,

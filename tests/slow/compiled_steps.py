@@ -15,7 +15,8 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from trainers.config import TrialConfig
-from trainers.data.photos import load_split
+from trainers.data.images import ImageSet
+from trainers.data.load import load_train
 from trainers.session import begin_session
 from trainers.step import train_step
 
@@ -35,9 +36,11 @@ def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
         "attack": {"name": "apgd", "noise": 0.5},
     }
     config = TrialConfig.model_validate(base_trial(**changes))
-    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None, None)
-    x = state.images.floats(torch.arange(8))
-    targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
+    images = load_train(config)
+    assert isinstance(images, ImageSet)
+    state = begin_session(config, images, 0, 1, CPU, None, None)
+    x = images.floats(torch.arange(8))
+    targets = torch.nn.functional.one_hot(images.labels[:8], 12).float()
     generator = torch.Generator().manual_seed(0)
     graphs: list[int] = []
     counters.clear()
@@ -55,9 +58,11 @@ def ramp() -> list[int]:
     """Returns the graphs captured after each resolution of an attack on growing images."""
     attack = {"name": "fgsm", "steps": 1}
     config = TrialConfig.model_validate(base_trial(compute={"compile": True}, attack=attack))
-    state = begin_session(config, load_split(config.data, "train"), 0, 1, CPU, None, None)
-    x = state.images.floats(torch.arange(8))
-    targets = torch.nn.functional.one_hot(state.images.labels[:8], 12).float()
+    images = load_train(config)
+    assert isinstance(images, ImageSet)
+    state = begin_session(config, images, 0, 1, CPU, None, None)
+    x = images.floats(torch.arange(8))
+    targets = torch.nn.functional.one_hot(images.labels[:8], 12).float()
     counters.clear()
     graphs: list[int] = []
     for side in SIDES:

@@ -8,7 +8,7 @@ from base_trial import base_trial
 from PIL import Image
 
 from trainers.config import TrialConfig
-from trainers.data.config import PHOTO_CLASSES
+from trainers.data.config import PHOTO_CLASSES, PhotosConfig
 from trainers.data.images import Batch, ImageSet
 from trainers.data.load import Images
 from trainers.data.photos import load_split
@@ -20,6 +20,7 @@ SIDE = 16
 def photos(per_class: int) -> ImageSet:
     """Returns crops of the photographs, in the order of their classes."""
     config = TrialConfig.model_validate(base_trial(data={"train_images": CLASSES * per_class}))
+    assert isinstance(config.data, PhotosConfig)
     return load_split(config.data, "train")
 
 

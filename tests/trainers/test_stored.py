@@ -16,11 +16,13 @@ from torchvision.transforms import CenterCrop, InterpolationMode, RandomResizedC
 from trial_factory import CHECK
 
 from trainers.checkpoint import TrainState
+from trainers.config import TrialConfig
+from trainers.data.config import StoredConfig
 from trainers.data.images import Batch
 from trainers.data.load import load_held_out, load_train, train_split
 from trainers.data.open import open_source
 from trainers.data.pack import pack
-from trainers.data.stored import centre_crop, random_crop
+from trainers.data.stored import Stored, centre_crop, random_crop
 from trainers.loop import fit
 
 
@@ -32,6 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("large"), 4, suffix="jpg", side=64)
+
+
+def split_of(config: TrialConfig) -> Stored:
+    assert isinstance(config.data, StoredConfig)
+    return train_split(config.data)
 
 
 def as_packed(folder: Path, dest: Path) -> Path:
@@ -86,7 +93,7 @@ def test_photos_and_their_folder_packed_and_parquet_forms_are_the_same_tensors(
 
     for source, path in paths.items():
         config = stored_trial(path, data={"source": source})
-        stored = train_split(config.data)
+        stored = split_of(config)
         pixels = tensors(load_train(config))
         ids = stored.source.ids_at(stored.index)
         assert len(ids) == 3 * CLASSES
@@ -151,7 +158,7 @@ def test_a_crop_depends_on_seed_epoch_and_image_alone(large: Path) -> None:
     batches = [Batch(index=torch.tensor([i, (i + 5) % 36]), side=SIDE) for i in (7, 3, 30)]
     for batch, (pixels, labels) in zip(batches, images.stream(batches, epoch=2), strict=True):
         assert torch.equal(pixels, whole[batch.index])
-        assert torch.equal(labels, train_split(config.data).labels[batch.index])
+        assert torch.equal(labels, split_of(config).labels[batch.index])
 
     assert not torch.equal(tensors(images, epoch=3), whole)
     other = stored_trial(large, augment={"crop_scale": 0.3}, seed=6)
@@ -188,7 +195,7 @@ def test_an_unreadable_image_is_replaced_by_one_of_its_class_and_named(
 ) -> None:
     folder = write_folder(tmp_path / "photos", 6)
     config = stored_trial(folder, data={"max_bad": 0.05})
-    whole = train_split(config.data)
+    whole = split_of(config)
     victim = whole.source.ids_at(whole.index)[0]
     before = tensors(load_train(config))
     damage(folder, victim)
@@ -209,7 +216,7 @@ def test_an_unreadable_image_is_replaced_by_one_of_its_class_and_named(
 def test_too_many_unreadable_images_end_training(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "photos", 4)
     config = stored_trial(folder, data={"max_bad": 0.01})
-    stored = train_split(config.data)
+    stored = split_of(config)
     damage(folder, stored.source.ids_at(stored.index)[3])
 
     with pytest.raises(
@@ -254,7 +261,7 @@ def test_fewer_train_images_are_part_of_more_and_select_stays(folder: Path) -> N
     small = stored_trial(folder, data={"train_images": CLASSES})
     large = stored_trial(folder, data={"train_images": 2 * CLASSES})
 
-    few, many = (train_split(config.data) for config in (small, large))
+    few, many = split_of(small), split_of(large)
 
     assert set(few.index.tolist()) < set(many.index.tolist())
     assert torch.equal(
