@@ -49,7 +49,9 @@ def decode(data: bytes) -> Image.Image:
         raise UnreadableImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.convert("RGB")
+            image.load()
+            # `convert` would copy the pixels even so.
+            return image if image.mode == "RGB" else image.convert("RGB")
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError(
             f"{len(data)} bytes that begin with {data[:8]!r} are no image that Pillow knows"
