@@ -154,7 +154,9 @@ def session(config: TrialConfig, device: torch.device) -> Session:
         images=torch.zeros(size, 3, 1, 1, dtype=torch.uint8).expand(size, 3, side, side),
         labels=torch.zeros(size, dtype=torch.int64),
     )
-    return begin_session(config, images, 0, 1, device, None, None)
+    return begin_session(
+        config, images, rank=0, world_size=1, device=device, resume=None, start=None
+    )
 
 
 def batch(config: TrialConfig, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -23,14 +23,25 @@ def blur_strided(network: nn.Module) -> None:
 
     All with at least 16 inputs, so the 1x1 shortcuts of ResNets and depthwise ones too. Max pooling
     stays as it is: Zhang splits it into a dense maximum and a blur, Singh et al. do not.
+
+    Raises:
+        ValueError: If there is no such convolution, so that nothing would be blurred.
     """
-    for module in network.modules():
-        if (
-            isinstance(module, nn.Conv2d)
-            and max(module.stride) > 1
-            and module.in_channels >= LEAST_INPUTS
-        ):
-            module.register_forward_pre_hook(_blur_input)
+    strided = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1
+    ]
+    wide = [module for module in strided if module.in_channels >= LEAST_INPUTS]
+    if not wide:
+        found = ", ".join(str(module.in_channels) for module in strided) or "none"
+        raise ValueError(
+            f"blur_pool=true blurs what strided convolutions with at least {LEAST_INPUTS} inputs "
+            f"read, which this model lacks (inputs of its strided convolutions: {found}); set "
+            "blur_pool to false, or take a conv stem or stages with wider layers"
+        )
+    for module in wide:
+        module.register_forward_pre_hook(_blur_input)
 
 
 def _blur_input(

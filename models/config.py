@@ -35,7 +35,7 @@ class FamilyConfig(Config):
     """Rate of dropout before the last linear layer."""
     blur_pool: bool
     """Blurs (3x3 binomial) before every strided convolution with at least 16 inputs (Zhang 2019,
-    arXiv:1904.11486; the threshold is Singh et al.'s)."""
+    arXiv:1904.11486; the threshold is Singh et al.'s); refused where there is none."""
     normalize: Literal["none", "half", "imagenet", "cifar"]
     """Mean and standard deviation applied inside the model; attacks never see it."""
 

@@ -1,55 +1,101 @@
 """Weights for a network of another size: what overlaps is kept, the rest stays as initialised.
 
 Tensors belong together by name, so a deeper network keeps the first blocks of each stage. In each
-tensor the leading channels are kept; those of queries, keys and values separately; kernels and
-patches of another size are aligned at their centres. A network that is wider does not compute what
-the narrower one did.
+tensor the leading channels are kept; those of queries, keys and values separately; kernels of
+another size are aligned at their centres. A network that is wider does not compute what the
+narrower one did.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from models.anatomy import classifier_modules, is_in, network_of, stem_tensors
 from models.layouts import bare_names
-from models.weights import Fit, Report, fit_position, is_position, write
+from models.weights import Difference, Fit, Report, fit_position, is_position, refusal, write
 
 
-def inherit(model: nn.Module, state: Mapping[str, Tensor]) -> Report:
+def inherit(
+    model: nn.Module, state: Mapping[str, Tensor], *, allow: Collection[Difference]
+) -> Report:
     """Copies what `state` and a model of `build_model` have in common, in place.
-
-    Position embeddings are interpolated. A stem of other layers or kernels stays random as a whole,
-    and so does a classifier of other classes.
 
     Args:
         model: Changed in place, unless an error is raised.
         state: As for `load_weights`.
+        allow: What may differ besides widths and depths. With `position`, position embeddings are
+            interpolated; with `stem`, a stem of other layers or kernels stays random as a whole,
+            and with `head` a classifier of other classes.
 
     Raises:
-        ValueError: If they have nothing in common.
+        ValueError: If head, position or stem differ and may not, or if less than half of the rest
+            has a counterpart: then they are of different families.
     """
     network = network_of(model)
     own, found = network.state_dict(), bare_names(state)
     fit = Fit()
-    left_out = _swapped_stem(network, own, found)
+    stem = _swapped_stem(network, own, found)
+    classifier = classifier_modules(network)
     for name in own.keys() & found.keys():
-        if name in left_out or _has_other_classes(network, name, own[name], found[name]):
+        has_other_classes = is_in(name, classifier) and own[name].shape[0] != found[name].shape[0]
+        if name in stem or has_other_classes or own[name].ndim != found[name].ndim:
             fit.unused.append(name)
         elif own[name].shape == found[name].shape:
             # The class token may already have its position.
             fit.loaded.setdefault(name, found[name])
-        elif own[name].ndim == found[name].ndim:
-            _fit_overlap(fit, name, own, found)
         else:
-            fit.unused.append(name)
+            _fit_overlap(fit, name, own, found)
     fit.unused.extend(found.keys() - own.keys())
-    if not fit.loaded:
-        raise ValueError(
-            f"weights to inherit must share names with the model, which has {_some(own)}; got "
-            f"{_some(found)}; take weights of the same family"
-        )
+    apart = stem | {name for name in own if is_in(name, classifier)}
+    _check_family(own.keys() - apart, found.keys() - apart, fit.loaded)
+    for name in own.keys() | found.keys():
+        kind = _kind(name, own, found, stem=stem, classifier=classifier)
+        if kind is not None and kind not in allow:
+            fit.differ(name, own, found)
+    if fit.differences:
+        raise ValueError(refusal(fit.differences, allow={*allow, "size"}))
     return write(own, fit)
+
+
+def _check_family(own: Collection[str], found: Collection[str], loaded: Collection[str]) -> None:
+    """Raises ValueError if too little of either side has a counterpart."""
+    shared = len(set(own) & set(loaded))
+    # By kind, as the last blocks of a deeper network have no counterpart.
+    kinds, known = _numberless(found), _numberless(own)
+    if 2 * shared < len(own) or 2 * len(kinds & known) < len(kinds):
+        raise ValueError(
+            f"weights to inherit must share at least half of their names with the model, which has "
+            f"{_some(own)}; got {_some(found)}, for {shared} of its {len(own)} tensors besides "
+            "stem and head; take weights of the same family"
+        )
+
+
+def _numberless(names: Iterable[str]) -> set[str]:
+    return {re.sub(r"\d+", "0", name) for name in names}
+
+
+def _kind(
+    name: str,
+    own: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    *,
+    stem: Collection[str],
+    classifier: Collection[str],
+) -> Difference | None:
+    """Returns the kind of a difference that is none of width or depth."""
+    is_missing = name not in own or name not in found
+    if name in stem:
+        is_same = not is_missing and own[name].shape == found[name].shape
+        return None if is_same else "stem"
+    if is_in(name, classifier):
+        return "head" if is_missing or own[name].shape[0] != found[name].shape[0] else None
+    if name == "cls_token":
+        return "position" if is_missing else None
+    if is_position(name, own.get(name, found.get(name, torch.empty(0)))):
+        return "position" if is_missing or own[name].shape[1] != found[name].shape[1] else None
+    return None
 
 
 def _swapped_stem(
@@ -62,10 +108,6 @@ def _swapped_stem(
         for name in stem
     )
     return set() if is_same else stem
-
-
-def _has_other_classes(network: nn.Module, name: str, mine: Tensor, theirs: Tensor) -> bool:
-    return is_in(name, classifier_modules(network)) and mine.shape[0] != theirs.shape[0]
 
 
 def _fit_overlap(
@@ -111,5 +153,5 @@ def _pairs(shape: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, tuple[
     return list(enumerate(zip(shape, sizes, strict=True)))
 
 
-def _some(names: Mapping[str, Tensor]) -> str:
-    return ", ".join(list(names)[:3]) or "none"
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:3]) or "none"

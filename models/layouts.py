@@ -1,49 +1,28 @@
 """Files of weights: reading and writing the layouts of this project, timm and two papers.
 
 Inside the project the names of a state are those of `network` in `build_model`, which are timm's.
-Only tensors are ever read: a file that would run code is refused.
 """
 
-import argparse
 import io
-import pickle
 import re
-import struct
 import uuid
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from models.anatomy import network_of
-from models.config import Layout
+from models.config import AnyModelConfig, Layout
 from models.normalize import Normalize
-
-AVERAGED = ("state_dict_ema", "model_ema", "ema")
-RAW = ("state_dict", "model_state_dict", "model")
-PREFIXES = ("module.", "base_model.", "model.", "network.", "averaged.")
-"""Of DistributedDataParallel; the attack of Singh et al.; normalisation; ours; our average."""
+from models.origin import metadata
+from models.pretrained import difference_to_timm
+from models.weight_files import AVERAGED, PREFIXES, read_file, uncompiled
 
 _NOT_WEIGHTS = re.compile(r"((normalize\.)?(mean|std)|n_averaged|_extra_state)$")
 _THEIR_CONV_STEM = re.compile(r"(stem|patch_embed\.proj)\.stem\.(?=\d+\.)")
-_DAMAGED = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What torch raises for files that are cut or scrambled."""
 
 
 def read_state(path: Path, *, weights: Literal["scored", "raw"]) -> dict[str, Tensor]:
@@ -57,28 +36,13 @@ def read_state(path: Path, *, weights: Literal["scored", "raw"]) -> dict[str, Te
         ValueError: If there is no file, if it is damaged, if reading it could run code, or if it
             has no such weights.
     """
-    if not path.is_file():
-        raise ValueError(f"weights must be a file, found none at {path}; check the path")
-    content = _read(path)
-    state = bare_names(_entry(content, weights))
+    file = read_file(path)
+    state = bare_names(file.entry(weights))
     if not state:
-        others = [key for key in AVERAGED if isinstance(content.get(key), Mapping)]
-        way_out = "take the scored ones" if others else f"its entries are {list(content)[:5]}"
+        others = [key for key in AVERAGED if isinstance(file.content.get(key), Mapping)]
+        way_out = "take the scored ones" if others else f"its entries are {list(file.content)[:5]}"
         raise ValueError(f"{path} must hold {weights} weights by name, found none; {way_out}")
     return state
-
-
-def read_normalization(path: Path, *, weights: Literal["scored", "raw"]) -> list[Tensor]:
-    """Returns mean and standard deviation (each of 3) that a file brings along, or nothing."""
-    entry = _entry(_read(path), weights)
-    return [
-        tensor.flatten()
-        for last in ("mean", "std")
-        for name, tensor in entry.items()
-        if isinstance(tensor, Tensor)
-        and tensor.numel() == 3
-        and re.search(rf"(^|\.)normalize\.{last}$", _uncompiled(name))
-    ]
 
 
 def bare_names(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -87,7 +51,7 @@ def bare_names(state: Mapping[str, Any]) -> dict[str, Tensor]:
     A prefix goes where all names have it, so that a layer called `model` keeps its name. Entries of
     a normalisation go too: in this project the config names it.
     """
-    bare = {_uncompiled(name): t for name, t in state.items() if isinstance(t, Tensor)}
+    bare = {uncompiled(name): t for name, t in state.items() if isinstance(t, Tensor)}
     while True:
         bare = {name: tensor for name, tensor in bare.items() if not _NOT_WEIGHTS.match(name)}
         prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in bare)), None)
@@ -98,17 +62,17 @@ def bare_names(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return _without_blur_filters(bare)
 
 
-def export_weights(model: nn.Module, path: Path, *, layout: Layout) -> None:
+def export_weights(model: nn.Module, path: Path, *, layout: Layout, config: AnyModelConfig) -> None:
     """Writes the weights of a model of `build_model`; the file is whole or absent.
 
     Args:
         path: Ends in `.safetensors` for `rampart` and `timm`, in another way for the others, which
             their code reads with `torch.load`.
-        layout: `timm` loads into timm's model only where stem and blocks are timm's.
+        config: That of the model; safetensors keep its normalisation and its blur.
 
     Raises:
-        ValueError: If the suffix does not suit the layout, or if the model blurs before it strides
-            and the layout cannot say so.
+        ValueError: If the suffix does not suit the layout, if the model blurs before it strides
+            and the layout cannot say so, or if timm has no such model for its layout.
     """
     is_safe = layout in ("rampart", "timm")
     if is_safe != (path.suffix == ".safetensors"):
@@ -119,9 +83,14 @@ def export_weights(model: nn.Module, path: Path, *, layout: Layout) -> None:
             f"layout={layout} has no blur before strided convolutions, which this model has at "
             f"{blurred[0]}; take layout=rampart or revisiting"
         )
+    if layout == "timm" and (difference := difference_to_timm(config)):
+        raise ValueError(
+            f"layout=timm needs a model that timm has too, got a {config.family} with {difference}; "
+            "take layout=rampart"
+        )
     state = _state_in(model, layout)
     if is_safe:
-        data = safetensors.torch.save(state)
+        data = safetensors.torch.save(state, metadata(config))
     else:
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -132,50 +101,6 @@ def export_weights(model: nn.Module, path: Path, *, layout: Layout) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    # Through memory, so that an OSError means the storage and never a short file.
-    data = path.read_bytes()
-    try:
-        content = _decode(data)
-    except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{path} must hold tensors only, but is damaged or would run code when read "
-            f"({reason}); where you trust it, save its state_dict as safetensors"
-        ) from error
-    except (safetensors.SafetensorError, *_DAMAGED) as error:
-        raise ValueError(
-            f"{path} must be a safetensors file or a checkpoint of torch, but is damaged or "
-            f"neither ({error}); copy it again"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{path} must hold weights by name, got a {type(content).__name__}; save a state_dict"
-        )
-    return content
-
-
-def _decode(data: bytes) -> Any:
-    if not data:
-        raise EOFError("the file is empty")
-    # The header of safetensors is JSON after a length of eight bytes.
-    if data[8:9] == b"{" and not data.startswith(b"PK"):
-        return safetensors.torch.load(data)
-    # timm keeps its arguments in its checkpoints; a Namespace runs nothing.
-    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it is read or not
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
-def _entry(content: Mapping[str, Any], weights: Literal["scored", "raw"]) -> Mapping[str, Any]:
-    keys = (*AVERAGED, *RAW) if weights == "scored" else RAW
-    return next((content[k] for k in keys if isinstance(content.get(k), Mapping)), content)
-
-
-def _uncompiled(name: str) -> str:
-    return name.replace("_orig_mod.", "")  # torch.compile puts it in front of what it compiled
 
 
 def _without_blur_filters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import timm
 
-from models.config import AnyModelConfig, TimmConfig
+from models.config import AnyModelConfig, ResNetConfig, TimmConfig, XCiTConfig
 
 _CONVNEXT = {"kernel_size": 7, "act": "gelu", "norm": "ln", "squeeze_excitation": 0}
 _TRANSFORMER = {"mlp_ratio": 4, "act": "gelu", "norm": "ln"}
@@ -82,6 +82,20 @@ TABLE: dict[str, list[tuple[str, dict[str, Any]]]] = {
 """Fields that a config must have for the weights to mean the same; stem and head may differ. XCiT's
 patch size is none of them: smaller ones begin with weights for 16 (see `conv_strides`)."""
 
+_STEM: dict[str, dict[str, Any]] = {
+    "convnext": {"stem": "patch", "stem_stride": 4, "stem_norm": "ln"},
+    "resnet": {"stem": "pool", "stem_stride": 4},
+    "vit": {"stem": "patch", "patch_size": 16, "stem_norm": "none"},
+    "xcit": {
+        "stem": "conv",
+        "stem_widths": "doubling",
+        "stem_projection": False,
+        "stem_norm": "bn",
+        "stem_act": "gelu",
+    },
+}
+"""Stems of the models in the table; XCiT's patch size follows from its `stem_convs`."""
+
 
 def timm_name(config: AnyModelConfig) -> str:
     """Returns the name, with its tag, under which timm has weights for `config`.
@@ -97,11 +111,45 @@ def timm_name(config: AnyModelConfig) -> str:
                 "init to a file, or pretrained to false"
             )
         return config.name
-    for name, fields in TABLE[config.family]:
-        if all(getattr(config, key) == value for key, value in fields.items()):
-            return name
+    if name := _name_in_table(config):
+        return name
     names = ", ".join(name for name, _ in TABLE[config.family])
     raise ValueError(
         f"pretrained needs a {config.family} of the size and parts of one of timm's: {names}; set "
         "init to a file, or pretrained to false"
+    )
+
+
+def difference_to_timm(config: AnyModelConfig) -> str:
+    """Returns why no model of timm has the weights of `config`, or nothing if one has.
+
+    Classes and resolution do not matter. Of our families, the models of the table count.
+    """
+    if isinstance(config, TimmConfig):
+        return "" if config.stem == "own" else f"stem={config.stem}"
+    name = _name_in_table(config)
+    if name is None:
+        return "a size or parts of its own"
+    expected = _STEM[config.family]
+    if isinstance(config, XCiTConfig):
+        expected = {**expected, "patch_size": 2**config.stem_convs}
+    for key, value in expected.items():
+        if getattr(config, key) != value:
+            return f"{key}={getattr(config, key)}"
+    # timm's ConvNeXt, DeiT III and XCiT have it, DeiT has not.
+    if not isinstance(config, ResNetConfig):
+        has_scale = not name.startswith("deit_")
+        if has_scale != (config.layer_scale > 0):
+            return f"layer_scale={config.layer_scale:g}"
+    return ""
+
+
+def _name_in_table(config: AnyModelConfig) -> str | None:
+    return next(
+        (
+            name
+            for name, fields in TABLE[config.family]
+            if all(getattr(config, key) == value for key, value in fields.items())
+        ),
+        None,
     )

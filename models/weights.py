@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.anatomy import classifier_modules, is_in, network_of, stem_tensors
 from models.config import AnyModelConfig
 from models.layouts import bare_names
+from models.origin import Origin, check_origin
 from models.position import prefix_and_grid, resize_position
 from models.pretrained import timm_name
 
@@ -55,6 +56,16 @@ class Fit:
         self.loaded[name] = tensor
         self.adapted[name] = how
 
+    def differ(self, name: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+        """Notes a difference that is not allowed, in words."""
+        if name not in own:
+            self.differences[name] = "is there but not in the model"
+        elif name not in found:
+            self.differences[name] = "is in the model but not there"
+        else:
+            theirs, mine = tuple(found[name].shape), tuple(own[name].shape)
+            self.differences[name] = f"is {theirs} there, {mine} in the model"
+
 
 def load_weights(
     model: nn.Module, state: Mapping[str, Tensor], *, allow: Collection[Difference]
@@ -85,10 +96,10 @@ def load_weights(
         _fit_tensor(fit, name, own, found, classifier=classifier, allow=allow)
     for name in found.keys() - own.keys() - stem:
         if not is_in(name, classifier):
-            fit.differences[name] = "is there but not in the model"
+            fit.differ(name, own, found)
         fit.unused.append(name)
     if fit.differences:
-        raise ValueError(_refusal(fit.differences, allow))
+        raise ValueError(refusal(fit.differences, allow=allow))
     return write(own, fit)
 
 
@@ -98,9 +109,11 @@ def load_pretrained(
     """Loads the weights that timm's hub has for the architecture of `config`; see `load_weights`.
 
     Raises:
-        ValueError: If the hub has none or cannot be reached, or as `load_weights`.
+        ValueError: If the hub has none or cannot be reached, if they are for another
+            normalisation, or as `load_weights`.
     """
     name = timm_name(config)
+    check_origin(name, _origin(name), config)
     try:
         state = timm.create_model(name, pretrained=True).state_dict()
     except OSError as error:
@@ -134,6 +147,17 @@ def write(own: Mapping[str, Tensor], fit: Fit) -> Report:
     )
 
 
+def refusal(differences: Mapping[str, str], *, allow: Collection[str]) -> str:
+    """Returns what an error says of the differences that are not among the allowed ones."""
+    lines = [f"{name} {how}" for name, how in sorted(differences.items())]
+    more = f", and {len(lines) - NAMES_SHOWN} more" if len(lines) > NAMES_SHOWN else ""
+    return (
+        f"weights must fit the model but for {', '.join(sorted(allow)) or 'nothing'}: "
+        f"{'; '.join(lines[:NAMES_SHOWN])}{more}; allow a difference in head, position or stem, or "
+        "build the model that the weights belong to"
+    )
+
+
 def fit_position(
     fit: Fit, name: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> Tensor:
@@ -159,6 +183,13 @@ def is_position(name: str, tensor: Tensor) -> bool:
     return name.endswith("pos_embed") and tensor.ndim == 3 and tensor.shape[0] == 1
 
 
+def _origin(name: str) -> Origin:
+    known = timm.get_pretrained_cfg(name)
+    assert known is not None
+    # timm's networks do not blur, but may learn to: as with a file that does not say.
+    return Origin(mean_std=(known.mean, known.std), blur_pool=None)
+
+
 def _fit_tensor(
     fit: Fit,
     name: str,
@@ -170,7 +201,7 @@ def _fit_tensor(
 ) -> None:
     mine, theirs = own[name], found.get(name)
     if theirs is None:
-        fit.differences[name] = "is in the model but not there"
+        fit.differ(name, own, found)
     elif theirs.shape == mine.shape:
         # The class token may already have its position.
         fit.loaded.setdefault(name, theirs)
@@ -179,7 +210,7 @@ def _fit_tensor(
     elif "position" in allow and is_position(name, theirs) and theirs.shape[2] == mine.shape[2]:
         fit_position(fit, name, own, found)
     else:
-        fit.differences[name] = f"is {tuple(theirs.shape)} there, {tuple(mine.shape)} in the model"
+        fit.differ(name, own, found)
 
 
 def _agree(own: Mapping[str, Tensor], found: Mapping[str, Tensor], names: Iterable[str]) -> bool:
@@ -213,16 +244,6 @@ def _is_other_patch(
     layer: Any = network.get_submodule(name.rpartition(".")[0])
     is_patchwise = isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride
     return is_patchwise and own[name].shape[:2] == found[name].shape[:2]
-
-
-def _refusal(differences: Mapping[str, str], allow: Collection[Difference]) -> str:
-    lines = [f"{name} {how}" for name, how in sorted(differences.items())]
-    more = f", and {len(lines) - NAMES_SHOWN} more" if len(lines) > NAMES_SHOWN else ""
-    return (
-        f"weights must fit the model but for {', '.join(sorted(allow)) or 'nothing'}: "
-        f"{'; '.join(lines[:NAMES_SHOWN])}{more}; allow a difference in head, position or stem, or "
-        "build the model that the weights belong to"
-    )
 
 
 def _summary(names: Collection[str]) -> str:

@@ -147,9 +147,9 @@ def _lineage(run: FullRun, result: EvaluationResult) -> str:
         "hardware": run.hardware,
     }
     if run.progress:
-        seconds = sum(epoch.seconds for epoch in run.progress.history)
         rows["size"] = f"{run.progress.params_m:.3g} M parameters, {run.progress.gmacs:.3g} GMACs"
-        rows["seconds of training"] = f"{seconds:.0f}"
+        rows["weights to start from"] = run.progress.start
+        rows["seconds of training"] = f"{run.progress.train_seconds:.0f}"
     return _table(rows)
 
 

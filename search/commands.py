@@ -153,7 +153,7 @@ def export(checkpoint: Path, file: Path, layout: Layout, console: Console) -> No
 
     try:
         config, model = load_model(_checkpoint_folder(checkpoint))
-        export_weights(model, file.absolute(), layout=layout)
+        export_weights(model, file.absolute(), layout=layout, config=config.model)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     name = config.model.family if config.model.family != "timm" else config.model.name
@@ -274,7 +274,9 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
             run_trials(folder, experiment, ledger)
     write_tables(folder, ledger.records)
     if ledger.stuck:
-        raise NothingToShowError(ledger.stuck)
+        raise NothingToShowError(
+            f"{ledger.stuck}; `rampart promote {name_of(folder)}` promotes what was found"
+        )
     if not ledger.is_finished:
         raise NothingToShowError(
             f"the search ended early; `rampart resume {name_of(folder)}` goes on with it"

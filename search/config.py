@@ -14,7 +14,17 @@ from search.constraints import Constraints
 from search.errors import UserError, explain
 from search.overrides import value_at, with_overrides
 from search.recipes import Recipe, find_recipe
-from search.space import Axis, Sample, axis_ends, contains, corner, ends, leaf_axes
+from search.space import (
+    AnyAxis,
+    Axis,
+    BranchAxis,
+    Sample,
+    axis_ends,
+    contains,
+    corner,
+    ends,
+    leaf_axes,
+)
 from trainers.config import TrialConfig, local_batch
 
 CORNERS = 100
@@ -27,6 +37,7 @@ PINNED_IN_TRIALS = (
     "data.select_images",
     "data.test_images",
     "epochs",
+    "weights.clean_epochs",
     "attack.also",
     "attack.union",
 )
@@ -53,7 +64,8 @@ class SamplerConfig(Config):
     name: Literal["tpe", "random"]
     seed: int = Field(ge=0)
     startup_trials: int = Field(ge=0)
-    """Random trials before the model is trusted; warm starts count."""
+    """Random trials before the model is trusted; warm starts count, and so do samples beyond a
+    constraint."""
 
 
 class LadderConfig(Config):
@@ -157,7 +169,7 @@ class ExperimentConfig(Config):
             if not set(seen) & set(values):
                 raise ValueError(
                     f"space.{name} changes nothing: it is read only where {switch} is one of "
-                    f"{list(values)}, and it is {' or '.join(map(repr, seen))}"
+                    f"{list(values)}, and it is {' or '.join(sorted(set(map(repr, seen))))}"
                 )
         return self
 
@@ -194,12 +206,19 @@ class ExperimentConfig(Config):
                     )
         return self
 
-    def _values_of(self, path: str, where: Sample) -> tuple[Any, ...]:
-        """Returns the values that a field can have in the samples of a branch."""
-        for _, other, axis, there in leaf_axes(self.space):
-            if other == path and (not there or there == where):
-                return axis_ends(axis)
-        return (value_at(build_trial(self.base, self.space, where, recipe=None), path),)
+    def _values_of(self, path: str, where: Sample) -> list[Any]:
+        """Returns the values that a field can have: in one branch, or in all where none is said."""
+        branches = [{name: value} for name, axis in self.space.items() for value in _names(axis)]
+        values: list[Any] = []
+        for sample in [where] if where or not branches else branches:
+            axes = [
+                axis
+                for _, other, axis, there in leaf_axes(self.space)
+                if other == path and there.items() <= sample.items()
+            ]
+            trial = build_trial(self.base, self.space, sample, recipe=None)
+            values += axis_ends(axes[0]) if axes else (value_at(trial, path),)
+        return values
 
     def _check_pins(self, changed: TrialConfig, what: str) -> None:
         """Raises ValueError if a whole section, chosen at once, brings a pinned field along."""
@@ -241,6 +260,10 @@ class ExperimentConfig(Config):
                 f"reference.images ({self.reference.images}) must not exceed "
                 f"data.test_images ({data.test_images})"
             )
+
+
+def _names(axis: AnyAxis) -> tuple[str, ...]:
+    return tuple(axis.branches) if isinstance(axis, BranchAxis) else ()
 
 
 @contextmanager

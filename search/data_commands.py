@@ -147,11 +147,8 @@ def pack_source(
                 workers=settings.workers,
                 on_progress=count.show,
             )
-    if was_finished:
-        console.print(f"{dest} was finished before; nothing is left to do", markup=False)
-    lines = _pack_lines(dest, meta, images=len(opened))
-    if not was_finished:
-        lines.append(f"time      {count.summary()}")
+    end = "none, it was finished before" if was_finished else count.summary()
+    lines = [*_pack_lines(dest, meta, images=len(opened)), f"time      {end}"]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 

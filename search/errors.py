@@ -1,15 +1,18 @@
 """Mistakes that a user can fix: the command line prints them without traceback and exits with 2."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from models.config import FAMILIES
+from trainers.data.config import DataSource
 
-_TAGS = {*FAMILIES, "choice", "int", "uniform", "log_uniform"}
+_AXES = ("choice", "int", "uniform", "log_uniform")
+_TAGGED = {"model": FAMILIES, "data": get_args(DataSource)}
+"""Fields whose value decides by a tag which class it is of."""
 
 
 class UserError(Exception):
@@ -43,8 +46,7 @@ def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _explain_one(error: dict[str, Any], known: list[str]) -> str:
-    # A union's tag (a model's family, an axis' kind) is in pydantic's location, but is no field.
-    location = ".".join(str(part) for part in error["loc"] if part not in _TAGS)
+    location = _location(error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{location}: unknown field{did_you_mean(location, known)}"
@@ -52,6 +54,17 @@ def _explain_one(error: dict[str, Any], known: list[str]) -> str:
         return f"{location}: required, but missing"
     came = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
     return f"{location}: {message}{came}" if location else message
+
+
+def _location(parts: Sequence[str | int]) -> str:
+    """Returns the dotted path of a field, without the tags of unions that pydantic puts into it."""
+    kept: list[str] = []
+    for before, part in zip(("", *parts), parts, strict=False):
+        is_tag = part in _AXES or part in _TAGGED.get(str(before), ())
+        # A branch axis is a tag and then a field of the same name.
+        if not is_tag and not part == before == "branch":
+            kept.append(str(part))
+    return ".".join(kept)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

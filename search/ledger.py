@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import optuna
 from optuna.trial import TrialState
+from pydantic import ValidationError
 
 from search.asha import keeps_going
 from search.candidate import build_trial
 from search.config import ExperimentConfig
 from search.constraints import excess, measure, violations
+from search.errors import explain
 from search.folder import SearchFolder
 from search.recipes import RECIPES
 from search.records import TrialRecord, read_records, write_record
@@ -44,7 +46,7 @@ class Ledger:
         self._on_change = on_change
         self.stuck = ""
         """Why no more trials come although the budget is not spent; empty if they do."""
-        self._last_violation = ""
+        self._last_rejection = ""
         self._records = {record.key: record for record in read_records(folder.trials)}
         self._settle()
         self._unfinished = [
@@ -80,8 +82,8 @@ class Ledger:
             if record := self._open(trial):
                 return record
         self.stuck = (
-            f"the sampler proposed {MAX_REJECTED} samples in a row that violate the constraints "
-            f"(the last: {self._last_violation}); widen them or the space"
+            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last: "
+            f"{self._last_rejection}); start another search with wider constraints or another space"
         )
         return None
 
@@ -133,19 +135,23 @@ class Ledger:
         """Files the trial as running; returns None if it violates a constraint."""
         params = suggest(trial, self._experiment.space)
         recipe = trial.user_attrs.get(RECIPE_ATTR)
-        config = build_trial(
-            self._experiment.base,
-            self._experiment.space,
-            params,
-            recipe=RECIPES[recipe] if recipe else None,
-        )
+        try:
+            config = build_trial(
+                self._experiment.base,
+                self._experiment.space,
+                params,
+                recipe=RECIPES[recipe] if recipe else None,
+            )
+        except ValidationError as error:  # between the ends of its axes, which were tried at load
+            self._reject(trial, "; ".join(explain(error, TrialConfig)))
+            return None
         key = f"t{trial.number:05d}"
         if key in self._records:
             old = self._records[key]
             update = {"sessions": old.sessions + 1, "started_at": time.time()}
             self._write(old.model_copy(update=update))
             return self._records[key]
-        if self._rejects(trial, config):
+        if self._is_beyond(trial, config):
             return None
         record = TrialRecord(
             key=key,
@@ -167,21 +173,27 @@ class Ledger:
         self._write(record)
         return record
 
-    def _rejects(self, trial: optuna.trial.Trial, config: TrialConfig) -> bool:
+    def _is_beyond(self, trial: optuna.trial.Trial, config: TrialConfig) -> bool:
         """Tells the study how far the trial is beyond each constraint; ends it if one is."""
         constraints = self._experiment.constraints
         if not constraints:
             return False
         try:
             values = measure(config)
-            set_constraints(trial, excess(constraints, values))
-            violated = violations(constraints, values)
-        except ValueError as error:  # a combination that cannot be built is no trial either
-            violated = (str(error),)
+        except ValueError as error:  # such a combination cannot be built
+            self._reject(trial, str(error))
+            return True
+        set_constraints(trial, excess(constraints, values))
+        violated = violations(constraints, values)
         if violated:
-            self._last_violation = violated[0]
-            self._study.tell(trial, state=TrialState.PRUNED)
+            self._reject(trial, violated[0])
         return bool(violated)
+
+    def _reject(self, trial: optuna.trial.Trial, why: str) -> None:
+        """Ends a sample that is no trial; one that told no excess is as bad as twice each bound."""
+        set_constraints(trial, dict.fromkeys(self._experiment.constraints, 1.0))
+        self._last_rejection = why
+        self._study.tell(trial, state=TrialState.PRUNED)
 
     def _stop_reason(self, record: TrialRecord, epoch: int, check: Check) -> str:
         if epoch >= record.config.epochs:
@@ -239,4 +251,4 @@ class Ledger:
 def _startup_seconds(record: TrialRecord, progress: Progress) -> float | None:
     if record.startup_s is not None or record.sessions != 1 or record.started_at is None:
         return record.startup_s
-    return progress.first_step_at - record.started_at
+    return progress.first_step_at - record.started_at - progress.clean_seconds

@@ -40,6 +40,8 @@ def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
         section, field = path.split(".")
         if there := base[section].get(field):
             overrides[f"base.{path}"] = _absolute(there)
+    if there := experiment.promotion.overrides.get(INIT):
+        overrides[f"promotion.overrides.{INIT}"] = _absolute(there)
     axis = experiment.space.get(INIT)
     if isinstance(axis, ChoiceAxis):
         overrides[f"space.{INIT}"] = {"choice": [_absolute(path) for path in axis.choices]}

@@ -1,15 +1,17 @@
-"""What `rampart models` prints: named models with their size, and the fields of the families."""
+"""What `rampart models` prints: models with their size, fields of families, or one model."""
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from models.config import FAMILIES, AnyModelConfig, FamilyConfig, StemConfig
 from models.named import NAMES, TIMM, Stem, named_model
+from search.errors import UserError
 
 NUM_CLASSES = 1000
 RESOLUTION = 224
@@ -33,7 +35,39 @@ def models_page(named: Sequence[str] = NAMES) -> RenderableType:
         _fields("all", "", COMMON, FamilyConfig),
         _fields("all but timm", "", OF_STEMS, StemConfig),
         *(_fields(name, _title(kind), _own(kind), kind) for name, kind in FAMILIES.items()),
+        _heading("In an experiment"),
+        Text(
+            "`rampart models convnext_tiny conv` prints all fields of a named model, to be pasted, "
+            "indented, under base.model or under the section of a branch; the stem is one of "
+            f"{', '.join(STEMS)}. `rampart models {TIMM}resnet18` does so for a model of timm."
+        ),
     )
+
+
+def named_yaml(name: str, *, stem: Stem) -> str:
+    """Returns a named model as YAML for `base.model` or the `section` of a branch.
+
+    The size is in a comment above; what belongs to a recipe is off, as in `named_model`.
+
+    Args:
+        name: As for `named_model`.
+
+    Raises:
+        UserError: If there is no such model, if it cannot have this stem, or if it cannot take
+            images of 224 pixels.
+    """
+    from models.cost import forward_cost
+
+    try:
+        config = named_model(name, stem=stem)
+        size = forward_cost(config, num_classes=NUM_CLASSES, resolution=RESOLUTION)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    comment = (
+        f"# {name}, stem {config.stem}: {size.params_m:.2f} M parameters, {size.gmacs:.2f} GMACs "
+        f"at {RESOLUTION} px and {NUM_CLASSES} classes\n"
+    )
+    return comment + "".join(_line(*item) for item in config.model_dump(mode="json").items())
 
 
 def named_by_family(
@@ -67,6 +101,13 @@ def _sizes(family: str, names: Sequence[str]) -> Table:
             f"{size.gmacs:.2f}",
         )
     return table
+
+
+def _line(field: str, value: Any) -> str:
+    # None: lists in brackets, but then a mapping of one plain value would be in braces.
+    return yaml.safe_dump(
+        {field: value}, default_flow_style=None if isinstance(value, list) else False
+    )
 
 
 def _own(kind: type[AnyModelConfig]) -> tuple[str, ...]:

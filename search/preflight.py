@@ -23,24 +23,43 @@ def check_models(experiment: ExperimentConfig) -> None:
     """Builds the base model, and all that axes and recipes make of it, without weights, at once.
 
     Raises:
-        UserError: If a model cannot be built, or the file that it starts from is missing.
+        UserError: If a model cannot be built, or cannot start from the weights that are named.
     """
     from trainers.session import require_buildable
 
     done = set[str]()
     for where, config in trials_to_check(experiment):
-        if config.weights.init and not Path(config.weights.init).is_file():
-            raise UserError(f"{where}: weights.init: there is no file {config.weights.init}")
         built = config.model_dump_json(
-            include={"data", "model", "freeze", "compute", "resolution_schedule"}
+            include={"data", "model", "weights", "freeze", "compute", "resolution_schedule"}
         )
         if built in done:
             continue
         done.add(built)
         try:
             require_buildable(config)
+            _try_weights(config)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
+
+
+def _try_weights(config: TrialConfig) -> None:
+    """Raises ValueError if the model cannot start from its weights; the hub is not asked."""
+    from models.pretrained import timm_name
+    from models.registry import build_model
+    from trainers.start import load_start
+
+    if config.weights.pretrained:
+        timm_name(config.model)
+    if init := config.weights.init:
+        if not Path(init).is_absolute():
+            raise ValueError(
+                f"weights.init must be an absolute path here, got {init!r}: trials run in another "
+                "folder; only in base, as an axis of its own and in promotion.overrides is it "
+                "completed"
+            )
+        data = config.data
+        model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
+        load_start(model, config, None)
 
 
 def check_constraints(experiment: ExperimentConfig) -> None:
@@ -62,8 +81,13 @@ def check_constraints(experiment: ExperimentConfig) -> None:
     violated: tuple[str, ...] = ()
     for _ in range(SAMPLES):
         sample = suggest(study.ask(), experiment.space)
-        config = build_trial(experiment.base, experiment.space, sample, recipe=None)
-        violated = violations(constraints, measure(config))
+        try:
+            config = build_trial(experiment.base, experiment.space, sample, recipe=None)
+            violated = violations(constraints, measure(config))
+        except ValidationError as error:
+            violated = tuple(explain(error, TrialConfig))
+        except ValueError as error:
+            violated = (str(error),)
         if not violated:
             return
     raise UserError(

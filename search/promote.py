@@ -124,6 +124,7 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
             resources=experiment.resources,
             checkpoint=str(root / "checkpoint"),
             clean_starts=str(folder.clean_starts),
+            clean_recipe=experiment.base,
             storage=str(folder.ray / "full"),
         ),
         reference=experiment.reference,

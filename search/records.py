@@ -50,8 +50,8 @@ class TrialRecord(Config):
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of training, without checks and start-up."""
-        return sum(e.seconds for e in self.progress.history) if self.progress else 0.0
+        """Seconds of training, clean and attacked, without checks and start-up."""
+        return self.progress.train_seconds if self.progress else 0.0
 
     @property
     def check_seconds(self) -> float:

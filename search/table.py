@@ -38,6 +38,7 @@ COLUMNS = {
     "startup_s": "Float64",
     "params_m": "Float64",
     "gmacs": "Float64",
+    "start": "string",
     "config_hash": "string",
     "config": "string",
 }
@@ -93,6 +94,7 @@ def _row(record: TrialRecord) -> dict[str, object]:
     row |= {"startup_s": record.startup_s, "config": record.config.model_dump_json()}
     if record.progress:
         row |= {"params_m": record.progress.params_m, "gmacs": record.progress.gmacs}
+        row |= {"start": record.progress.start}
     if record.checks:
         epoch, check = record.checks[-1]
         row |= {"check_epoch": epoch}

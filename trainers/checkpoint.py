@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from models.ema import Ema
@@ -31,6 +32,15 @@ class TrainState:
     ema: Mapping[str, Any] | None
     """State of `models.ema.Ema`; None where the EMA is off."""
     optimizer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanStart:
+    """What a clean training (`trainers/clean_start.py`) brings to a trial."""
+
+    model: Mapping[str, Tensor]
+    seconds: float
+    """That this trial spent on it; 0 if another one had."""
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -125,3 +135,9 @@ def _read(folder: Path) -> TrainState:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a checkpoint of a trial: it lacks {error}") from error
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:5])
+        raise ValueError(
+            f"{path} was written by a version whose configs differ in {fields}; evaluate it with "
+            "that version"
+        ) from error

@@ -7,7 +7,7 @@ epoch, from (seed, epoch, rank), so a run that is resumed after an epoch goes on
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.freeze import train_mode
 from trainers.augment import augment
-from trainers.checkpoint import TrainState
+from trainers.checkpoint import CleanStart, TrainState
 from trainers.config import TrialConfig, local_batch
 from trainers.data.images import Batch
 from trainers.data.load import Images
@@ -37,12 +37,12 @@ def fit(
     *,
     images: Images,
     rungs: Collection[int],
-    evaluate: Callable[[nn.Module], Check],
+    evaluate: Callable[[nn.Module], Check] | None,
     rank: int,
     world_size: int,
     device: torch.device,
     resume: TrainState | None,
-    start: Mapping[str, Tensor] | None,
+    start: CleanStart | None,
 ) -> Iterator[TrainState]:
     """Trains from the start or from `resume`, and yields the state after each epoch.
 
@@ -50,10 +50,11 @@ def fit(
         images: The train split; what does not fill a batch is left out, another part each epoch.
         rungs: Epochs, counted from 1, after which `evaluate` runs; the last epoch always does.
         evaluate: Gets the scored weights in eval mode, on rank 0 only: elsewhere `check` is None.
+            Without it nothing is checked.
         world_size: Ranks that share each batch; above 1 the default process group must exist.
         resume: A state of the same config.
-        start: Weights of a clean training (`trainers/start.py`) to begin from, where the config
-            asks for one; not read with `resume`.
+        start: The clean training to begin from, where the config asks for one; not read with
+            `resume`.
 
     Raises:
         ValueError: If the batch cannot be shared among the ranks or the images do not fill it.
@@ -62,7 +63,15 @@ def fit(
     local_batch(config, world_size)
     if len(images) < config.batch_size:
         raise ValueError(f"{len(images)} images do not fill a batch of {config.batch_size}")
-    session = begin_session(config, images, rank, world_size, device, resume, start)
+    session = begin_session(
+        config,
+        images,
+        rank=rank,
+        world_size=world_size,
+        device=device,
+        resume=resume,
+        start=start,
+    )
     return _epochs(session, rungs, evaluate)
 
 
@@ -86,13 +95,14 @@ class _Tally:
 
 
 def _epochs(
-    session: Session, rungs: Collection[int], evaluate: Callable[[nn.Module], Check]
+    session: Session, rungs: Collection[int], evaluate: Callable[[nn.Module], Check] | None
 ) -> Iterator[TrainState]:
     is_first = True
     while session.epoch < session.config.epochs:
         metrics, first_step_at = _train_epoch(session)
         session.epoch += 1
-        if session.rank == 0 and session.epoch in {*rungs, session.config.epochs}:
+        is_rung = session.epoch in {*rungs, session.config.epochs}
+        if evaluate is not None and session.rank == 0 and is_rung:
             metrics = metrics.model_copy(update=_checks(session, evaluate))
         update: dict[str, object] = {"history": (*session.progress.history, metrics)}
         if is_first:

@@ -82,6 +82,13 @@ class Progress(Config):
     """Forward multiply-adds of one image, in 10^9."""
     start: str
     """The weights that training began with, and how they fitted."""
+    clean_seconds: float = Field(ge=0)
+    """Of a clean training before the trial, by this trial itself."""
     first_step_at: float
     """Unix time of the end of the first training step of the latest session."""
     history: tuple[EpochMetrics, ...]
+
+    @property
+    def train_seconds(self) -> float:
+        """Of training, clean and attacked, without checks."""
+        return self.clean_seconds + sum(epoch.seconds for epoch in self.history)

@@ -1,18 +1,17 @@
 """What lives as long as one process trains: model, optimiser, average, and how far they got."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.cost import TIMM_REFUSALS, forward_cost
 from models.ema import Ema
 from models.freeze import freeze
 from models.registry import build_model
 from trainers.adversary import Adversary
-from trainers.checkpoint import TrainState
+from trainers.checkpoint import CleanStart, TrainState
 from trainers.compute import (
     compiling,
     for_training,
@@ -58,16 +57,17 @@ class Session:
 def begin_session(
     config: TrialConfig,
     images: Images,
+    *,
     rank: int,
     world_size: int,
     device: torch.device,
     resume: TrainState | None,
-    start: Mapping[str, Tensor] | None,
+    start: CleanStart | None,
 ) -> Session:
     """Builds everything from the config, and takes back `resume` where there is one.
 
     Args:
-        start: Weights to begin from, of a clean training; `config.weights` names all others.
+        start: A clean training to begin from; `config.weights` names all other weights.
 
     Raises:
         ValueError: If the model cannot be built, cannot compute as `config.compute` says, or cannot
@@ -77,7 +77,8 @@ def begin_session(
     size = forward_cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     torch.manual_seed(config.seed)  # the same weights on every rank
     model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
-    origin = load_start(model, config, start) if resume is None else resume.progress.start
+    clean = start.model if start else None
+    origin = load_start(model, config, clean) if resume is None else resume.progress.start
     freeze(model, which=config.freeze)
     model = synchronized(model, compute, world_size=world_size, device=device)
     model = place(model, compute, device=device)
@@ -104,6 +105,7 @@ def begin_session(
             params_m=size.params_m,
             gmacs=size.gmacs,
             start=origin,
+            clean_seconds=start.seconds if start else 0.0,
             first_step_at=time.time(),
             history=(),
         ),

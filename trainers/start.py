@@ -4,12 +4,11 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from models.inherit import inherit
-from models.layouts import read_normalization, read_state
-from models.normalize import MEAN_STD
+from models.layouts import read_state
+from models.origin import check_origin, read_origin
 from models.weights import Difference, describe, load_pretrained, load_weights
 from trainers.config import TrialConfig
 
@@ -37,28 +36,10 @@ def load_start(model: nn.Module, config: TrialConfig, clean: Mapping[str, Tensor
         return "random weights"
     path = Path(weights.init)
     state = read_state(path, weights=weights.entry)
-    _check_normalization(path, config)
+    check_origin(str(path), read_origin(path, weights=weights.entry), config.model)
     if "size" in weights.allow:
-        report = inherit(model, state)
+        report = inherit(model, state, allow=allow)
     else:
         report = load_weights(model, state, allow=allow)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"{path} (SHA-256 {digest}): {describe(report)}"
-
-
-def _check_normalization(path: Path, config: TrialConfig) -> None:
-    """Raises ValueError if the file says that another normalisation belongs to its weights."""
-    found = read_normalization(path, weights=config.weights.entry)
-    if not found:
-        return
-    theirs = torch.stack(found).float()
-    fitting = [
-        scheme
-        for scheme, pair in MEAN_STD.items()
-        if torch.allclose(theirs, torch.tensor(pair), atol=1e-3)
-    ]
-    if config.model.normalize not in fitting:
-        raise ValueError(
-            f"{path} has weights for mean and std {theirs.tolist()}, not for model.normalize="
-            f"{config.model.normalize}; set it to {' or '.join(fitting) or 'what they were'}"
-        )

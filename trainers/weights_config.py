@@ -8,7 +8,8 @@ from models.config import FREEZE, Config
 
 Freeze = Annotated[str, Field(pattern=FREEZE)]
 """Weights that training does not change: of the stem; of all but the stem; of the stem and the
-first N stages (`first_2`), which are blocks in ViT and XCiT. Their batch norms stay as they are."""
+first N stages (`first_2`), which are blocks in ViT and XCiT. Their batch norms stay as they are.
+Meant for weights that come from somewhere: random ones stay random."""
 
 
 class WeightsConfig(Config):
@@ -27,8 +28,8 @@ class WeightsConfig(Config):
     position embeddings are interpolated, and with `size` what overlaps is kept where the network is
     wider or deeper."""
     clean_epochs: int = Field(ge=0)
-    """Epochs of training without an attack, by the trial's own optimiser and augmentation, before
-    the trial; trials that agree on model, data and clean recipe share them. 0 for none."""
+    """Epochs of training without an attack before the trial, by the optimiser, augmentation and
+    batch of the search's base; trials that agree on model and data share them. 0 for none."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "WeightsConfig":

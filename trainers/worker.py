@@ -34,6 +34,8 @@ class WorkerPayload(Config):
     """Folder of the checkpoint, on storage that every node sees; absolute."""
     clean_starts: str
     """Folder that the trials of a search share for clean-trained weights; absolute."""
+    clean_recipe: TrialConfig
+    """How clean trainings go: the base of the search."""
     rungs: tuple[int, ...]
     threads: int
     device: Literal["cpu", "cuda"]
@@ -64,8 +66,8 @@ def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check])
         start = clean_start(
             payload.trial,
             Path(payload.clean_starts),
+            recipe=payload.clean_recipe,
             images=images,
-            evaluate=evaluate,
             rank=rank,
             world_size=world_size,
             device=device,

@@ -51,6 +51,8 @@ class DriverPayload(Config):
     """Folder of the trial's checkpoint; absolute, on storage that every node sees."""
     clean_starts: str
     """Folder that the trials of a search share for clean-trained weights; absolute."""
+    clean_recipe: TrialConfig
+    """How clean trainings go: the base of the search."""
     storage: str
     """Folder for Ray Train's own files; absolute."""
 
@@ -117,6 +119,7 @@ def train_on_worker(config: dict[str, str]) -> None:
             trial=trial,
             checkpoint=payload.checkpoint,
             clean_starts=payload.clean_starts,
+            clean_recipe=payload.clean_recipe,
             rungs=payload.rungs,
             threads=payload.resources.cpus_per_worker,
             device=device,

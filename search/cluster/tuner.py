@@ -69,6 +69,7 @@ class LedgerSearcher(Searcher):
             resources=self._experiment.resources,
             checkpoint=str(self._folder.trials / record.key / "checkpoint"),
             clean_starts=str(self._folder.clean_starts),
+            clean_recipe=self._experiment.base,
             storage=str(self._folder.ray / "train"),
         )
         return {"key": record.key, "payload": payload.model_dump_json()}

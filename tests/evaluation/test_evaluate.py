@@ -30,7 +30,12 @@ def save_untrained(folder: Path, *, seed: int) -> Path:
         torch.manual_seed(seed)
         model = build_model(TRIAL.model, num_classes=12, resolution=16)
     progress = Progress(
-        params_m=0.01, gmacs=0.0, start="random weights", first_step_at=0.0, history=()
+        params_m=0.01,
+        gmacs=0.0,
+        start="random weights",
+        clean_seconds=0.0,
+        first_step_at=0.0,
+        history=(),
     )
     save_checkpoint(
         folder,

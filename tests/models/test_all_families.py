@@ -3,14 +3,16 @@
 The oracles: a count of parameters on the meta device against real ones, and an input gradient.
 """
 
+import random
 from typing import Any
 
 import pytest
 import torch
 from family_factory import ADAPTER, tiny
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 
 from models.config import FAMILIES, AnyModelConfig
 from models.cost import forward_cost
@@ -18,11 +20,17 @@ from models.registry import build_model
 
 RESOLUTION, CLASSES = 16, 5
 ACT = st.sampled_from(["gelu", "relu", "silu"])
-TIMM_NAMES = ["resnet10t", "test_vit", "test_convnext", "test_efficientnet", "test_byobnet"]
+TIMM_STEMS = {
+    "resnet10t": ["own"],
+    "test_vit": ["own", "conv"],
+    "test_convnext": ["own", "conv"],
+    "test_efficientnet": ["own"],
+    "test_byobnet": ["own"],
+}
+"""Models of timm with both kinds of dropout, and the stems that they can have."""
 COMMON = {
     "drop_path": st.sampled_from([0.0, 0.2]),
     "head_dropout": st.sampled_from([0.0, 0.3]),
-    "blur_pool": st.booleans(),
     "normalize": st.sampled_from(["none", "half", "imagenet", "cifar"]),
 }
 STEM = {
@@ -49,15 +57,33 @@ def draw_stem(draw: st.DrawFn, *, width: int, stride: int) -> dict[str, Any]:
     return {**fields, "stem_convs": convs, "stem_widths": draw(st.sampled_from(rules))}
 
 
+def resolution_of(config: AnyModelConfig) -> int:
+    return 32 if config.family == "timm" else RESOLUTION
+
+
+def can_blur(config: AnyModelConfig) -> bool:
+    """Whether a strided convolution of the model has 16 inputs; else blur_pool is refused."""
+    with torch.device("meta"):
+        model = build_model(config, num_classes=CLASSES, resolution=resolution_of(config))
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    return any(max(c.stride) > 1 and c.in_channels >= 16 for c in convolutions)
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> AnyModelConfig:
     """Draws a valid config of any family."""
+    config = draw(sharp_configs())
+    return config.model_copy(update={"blur_pool": can_blur(config) and draw(st.booleans())})
+
+
+@st.composite
+def sharp_configs(draw: st.DrawFn) -> AnyModelConfig:
+    """Draws a valid config of any family without blur."""
     family = draw(st.sampled_from(list(FAMILIES)))
     fields: dict[str, Any] = {name: draw(strategy) for name, strategy in COMMON.items()}
     if family == "timm":
-        name = draw(st.sampled_from(TIMM_NAMES))
-        # Not every model of timm has both kinds of dropout.
-        return tiny("timm", name=name, normalize=fields["normalize"])
+        name = draw(st.sampled_from(list(TIMM_STEMS)))
+        return tiny("timm", name=name, stem=draw(st.sampled_from(TIMM_STEMS[name])), **fields)
     if family in ("convnext", "resnet"):
         depths, widths = draw(STAGES)
         stride = draw(st.sampled_from([1, 2, 4]))
@@ -105,7 +131,7 @@ def configs(draw: st.DrawFn) -> AnyModelConfig:
 )
 @given(configs())
 def test_every_valid_config_is_a_model_of_the_counted_size(config: AnyModelConfig) -> None:
-    side = 32 if config.family == "timm" else RESOLUTION
+    side = resolution_of(config)
     counted = forward_cost(config, num_classes=CLASSES, resolution=side)
     torch.manual_seed(0)
     model = build_model(config, num_classes=CLASSES, resolution=side).eval()
@@ -120,6 +146,26 @@ def test_every_valid_config_is_a_model_of_the_counted_size(config: AnyModelConfi
     assert logits.isfinite().all()
     assert gradient.isfinite().all()
     assert gradient.flatten(1).abs().amax(1).min() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("blur_pool", True), ("stem", "conv"), ("drop_path", 0.2), ("head_dropout", 0.3)],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_drawn_with_each_common_change(
+    family: str, field: str, value: object
+) -> None:
+    drawn = find(
+        configs(),
+        lambda config: config.family == family and getattr(config, field) == value,
+        settings=settings(max_examples=500, phases=[Phase.generate], database=None),
+        random=random.Random(0),
+    )
+
+    assert drawn.model_dump()[field] == value
 
 
 WRONG: dict[str, list[tuple[str, Any]]] = {

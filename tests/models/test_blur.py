@@ -2,6 +2,7 @@
 
 import copy
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_a_constant_image_changes_only_at_the_border() -> None:
 def test_other_convolutions_read_the_image_itself(convolution: nn.Conv2d) -> None:
     x = images(1, convolution.in_channels, 8, 8)
 
-    blur_strided(convolution)
+    blur_strided(nn.ModuleList([convolution, strided(16)]))
 
     torch.testing.assert_close(convolution(x), plain(convolution, x), rtol=0, atol=0)
 
@@ -102,9 +103,32 @@ def test_max_pooling_stays_as_it_is() -> None:
     x = images(1, 16, 8, 8)
     before = pooling(x)
 
-    blur_strided(pooling)
+    blur_strided(nn.ModuleList([pooling, strided(16)]))
 
     assert torch.equal(pooling(x), before)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "found"),
+    [
+        ("vit", {}, "3"),
+        ("xcit", {}, "3, 8"),
+        ("convnext", {"stem": "patch", "depths": [1], "widths": [16]}, "3"),
+        ("resnet", {"depths": [1], "widths": [16]}, "none"),
+        ("timm", {"name": "test_vit"}, "3"),
+    ],
+)
+def test_a_model_with_nothing_to_blur_is_refused(
+    family: str, changes: dict[str, Any], found: str
+) -> None:
+    config = tiny(family, blur_pool=True, **changes)
+    words = (
+        rf"blur_pool=true blurs .* at least 16 inputs .* lacks \(inputs .*: {found}\); "
+        "set blur_pool to false, or take a conv stem or stages with wider layers"
+    )
+
+    with torch.device("meta"), pytest.raises(ValueError, match=words):
+        build_model(config, num_classes=3, resolution=32)
 
 
 def test_both_branches_of_a_resnet_block_are_blurred() -> None:

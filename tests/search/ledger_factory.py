@@ -67,6 +67,7 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
         params_m=1,
         gmacs=1,
         start="random weights",
+        clean_seconds=0.0,
         first_step_at=first_step_at,
         history=tuple(history),
     )

@@ -123,6 +123,7 @@ def progress(epochs: int, *, top: float = 0.4, attack: str = ATTACK, seed: int =
         params_m=0.5,
         gmacs=0.02,
         start="random weights",
+        clean_seconds=0.0,
         first_step_at=1006.0,
         history=tuple(history),
     )

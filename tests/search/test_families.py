@@ -12,7 +12,7 @@ from models.config import ViTConfig
 from search.config import ExperimentConfig
 from search.errors import UserError
 from search.load import load_experiment
-from search.preflight import check_constraints
+from search.preflight import check_constraints, check_models
 
 VIT = tiny("vit", patch_size=8, width=32, stem_convs=3)
 
@@ -118,3 +118,101 @@ def test_a_recipe_beyond_a_constraint_is_refused() -> None:
 
     with pytest.raises(UserError, match="recipe 'canonical' violates the constraints: params_m"):
         check_constraints(config)
+
+
+def test_a_sample_that_is_invalid_between_the_ends_of_an_axis_is_no_trial(tmp_path: Path) -> None:
+    # 3 and 9 are kernel sizes, 4 is none.
+    config = experiment(
+        space={"model.kernel_size": {"int": [3, 9]}},
+        warm_start=[],
+        constraints={},
+        sampler={"name": "random", "seed": 0, "startup_trials": 0},
+    )
+    session = Session(tmp_path / "s", config)
+
+    records = [session.open() for _ in range(6)]
+
+    assert {record.params["model.kernel_size"] for record in records} <= {3, 5, 7, 9}
+    states = [trial.state for trial in session.study.get_trials()]
+    assert states.count(TrialState.PRUNED) == len(states) - 6 > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (
+            "space.model.branch.resnet.space.act",
+            {"choice": []},
+            r"space\.model\.branch\.resnet\.space\.act: .* at least 1 item",
+        ),
+        (
+            "space.model.branch.vit.section.heads",
+            5,
+            r"space\.model: the value 'vit' is invalid: model: width \(64\) must be divisible by",
+        ),
+        (
+            "space.model.branch.resnet.space",
+            {"patch_size": {"int": [4, 8]}},
+            r"space\.model\[resnet\]\.patch_size: the value 4 cannot be set: .* no field",
+        ),
+        (
+            "space.model.branch.vit.space",
+            {"stem_convs": {"int": [1, 3]}},
+            r"space\.model\[vit\]\.stem_convs: the value 1 is invalid: model: stem_convs \(1\)",
+        ),
+        ("constraints", {"params": [1, 2]}, r"constraints\.params.*'params_m'"),
+        ("constraints.params_m", [3, 2], r"low must be less than high, got \[3, 2\]"),
+    ],
+)
+def test_a_mistake_in_a_branch_or_a_constraint_is_named(path: str, value: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_experiment(DEMO, {path: value})
+
+
+def test_an_axis_that_only_one_branch_reads_is_no_mistake() -> None:
+    base = load_experiment(DEMO, {}).base.model.model_dump(mode="json")
+    branches = {
+        name: {"section": {**base, "stem": name}, "space": {}} for name in ("patch", "conv")
+    }
+    space = {"model": {"branch": branches}, "model.stem_act": {"choice": ["gelu", "relu"]}}
+
+    assert experiment(space=space).space["model.stem_act"]
+
+    alone = {
+        "model": {"branch": {"patch": branches["patch"]}},
+        "model.stem_act": space["model.stem_act"],
+    }
+    with pytest.raises(UserError, match=r"model\.stem_act changes nothing: .* 'patch'"):
+        experiment(space=alone, warm_start=[])
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"init": "/nowhere.pt"}, "base: weights must be a file, found none at /nowhere.pt"),
+        ({"pretrained": True}, "base: .*pretrained"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_refused_before_the_search(
+    weights: dict[str, Any], words: str
+) -> None:
+    changes = {f"base.weights.{name}": value for name, value in weights.items()}
+
+    with pytest.raises(UserError, match=words):
+        check_models(experiment(**changes))
+
+
+def test_paths_of_weights_are_made_absolute_wherever_a_user_writes_them() -> None:
+    config = experiment(
+        **{
+            "base.weights.init": "a.pt",
+            "space": {"weights.init": {"choice": ["", "b.pt"]}},
+            "promotion.overrides": {"weights.init": "c.pt"},
+            "warm_start": [],
+        }
+    )
+
+    here = Path.cwd()
+    assert config.base.weights.init == str(here / "a.pt")
+    assert config.space["weights.init"].model_dump() == {"choice": ("", str(here / "b.pt"))}
+    assert config.promotion.overrides == {"weights.init": str(here / "c.pt")}

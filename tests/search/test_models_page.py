@@ -3,12 +3,15 @@
 import io
 
 import pytest
+import yaml
+from family_factory import ADAPTER
 from rich.console import Console
 
 from models.config import FAMILIES
 from models.cost import forward_cost
-from models.named import NAMES, named_model
-from search.models_page import models_page, named_by_family
+from models.named import NAMES, Stem, named_model
+from search.errors import UserError
+from search.models_page import STEMS, models_page, named_by_family, named_yaml
 
 
 @pytest.fixture(scope="module", name="page")
@@ -73,3 +76,54 @@ def test_a_field_comes_with_what_it_takes(page: str) -> None:
 
 def test_the_page_says_how_models_of_timm_are_named(page: str) -> None:
     assert "timm/NAME is the model NAME of timm, such as timm/resnet18" in page
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize(
+    "name", ["convnext_tiny", "vit_m", "xcit_n12", "resnet50_silu", "swin_t", "timm/test_vit"]
+)
+def test_the_printed_section_is_the_named_model(name: str, stem: Stem) -> None:
+    config = named_model(name, stem=stem)
+
+    section = yaml.safe_load(named_yaml(name, stem=stem))
+
+    assert ADAPTER.validate_python(section) == config
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "timm/resnet18"])
+def test_a_section_has_its_size_above_and_a_line_for_each_field_in_order(name: str) -> None:
+    comment, *lines = named_yaml(name, stem="own").splitlines()
+
+    fields = list(type(named_model(name, stem="own")).model_fields)
+    assert comment.startswith("# ")
+    assert [line.partition(": ")[0] for line in lines] == fields
+
+
+def test_the_comment_has_the_published_size() -> None:
+    comment, *lines = named_yaml("convnext_tiny", stem="conv").splitlines()
+
+    size = "28.63 M parameters, 4.59 GMACs at 224 px and 1000 classes"
+    assert comment == f"# convnext_tiny, stem conv: {size}"
+    assert "depths: [3, 3, 9, 3]" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "words"),
+    [
+        ("convnext_tinny", "conv", "no model is named 'convnext_tinny'; nearest: convnext_tiny"),
+        ("timm/resnet81", "own", "timm has no model 'resnet81'; nearest: .*resnet18"),
+        ("timm/resnet18", "conv", "resnet18 lacks .*; take stem=own"),
+    ],
+)
+def test_a_name_or_stem_that_is_not_there_is_the_users_mistake(
+    name: str, stem: Stem, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        named_yaml(name, stem=stem)
+
+
+def test_the_page_ends_with_how_a_named_model_gets_into_an_experiment(page: str) -> None:
+    foot = " ".join(page.partition("In an experiment")[2].split())
+
+    assert foot.startswith("`rampart models convnext_tiny conv` prints all fields of a named model")
+    assert "under base.model or under the section of a branch" in foot

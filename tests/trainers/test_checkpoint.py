@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, and what is not whole is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,14 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     (tmp_path / f"{FILE}.tmp").write_bytes(b"half of a checkpoint")
 
     assert load_checkpoint(tmp_path, tiny_trial()).epoch == 1
+
+
+def test_a_checkpoint_of_an_earlier_version_says_which_fields_differ(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, state_after_one_epoch(tiny_trial()))
+    content = torch.load(tmp_path / FILE, weights_only=True)
+    tree = json.loads(content["config"])
+    del tree["freeze"]
+    torch.save({**content, "config": json.dumps(tree)}, tmp_path / FILE)
+
+    with pytest.raises(ValueError, match=r"version whose configs differ in freeze; evaluate it"):
+        load_model(tmp_path)

@@ -29,7 +29,13 @@ TWO_NORMS = {"name": "pgd", "noise": 1.0, "also": [{"norm": "linf", "eps": 0.03}
 
 def session(**changes: Any) -> Session:
     return begin_session(
-        tiny_trial(**{**STEADY, **changes}), random_images(24), 0, 1, CPU, None, None
+        tiny_trial(**{**STEADY, **changes}),
+        random_images(24),
+        rank=0,
+        world_size=1,
+        device=CPU,
+        resume=None,
+        start=None,
     )
 
 
@@ -118,7 +124,13 @@ def test_a_model_without_checkpointing_says_so() -> None:
 
     with pytest.raises(ValueError, match=r"DLA cannot .* set compute\.checkpointing to false"):
         begin_session(
-            config.model_copy(update={"model": model}), random_images(24), 0, 1, CPU, None, None
+            config.model_copy(update={"model": model}),
+            random_images(24),
+            rank=0,
+            world_size=1,
+            device=CPU,
+            resume=None,
+            start=None,
         )
 
 

@@ -108,4 +108,7 @@ class StoredConfig(Config):
         return self
 
 
+DataSource = Literal[
+    "photos", "folder", "packed", "parquet", "cifar10", "cifar100", "flowers102", "caltech101"
+]
 DataConfig = Annotated[PhotosConfig | StoredConfig, Field(discriminator="source")]

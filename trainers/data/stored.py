@@ -13,10 +13,10 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainers.data.decode import UnreadableImageError, read_whole, replacement
