@@ -85,8 +85,8 @@ def export_weights(model: nn.Module, path: Path, *, layout: Layout, config: AnyM
         )
     if layout == "timm" and (difference := difference_to_timm(config)):
         raise ValueError(
-            f"layout=timm needs a model that timm has too, got a {config.family} with {difference}; "
-            "take layout=rampart"
+            f"layout=timm needs a model that timm has too, got family {config.family} with "
+            f"{difference}; take layout=rampart"
         )
     state = _state_in(model, layout)
     if is_safe:

@@ -82,8 +82,8 @@ class Ledger:
             if record := self._open(trial):
                 return record
         self.stuck = (
-            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last: "
-            f"{self._last_rejection}); start another search with wider constraints or another space"
+            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last "
+            f"one: {self._last_rejection}); start anew with wider constraints or another space"
         )
         return None
 

@@ -13,7 +13,7 @@ import torch
 from family_factory import tiny
 from torch import Tensor, nn
 
-from models.pretrained import TABLE, timm_name
+from models.pretrained import TABLE, difference_to_timm, timm_name
 from models.registry import build_model
 from models.weights import load_pretrained
 
@@ -135,7 +135,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_hub_out_of_reach_is_said_at_once(hub: Path) -> None:
-    config = tiny("timm", name="test_vit")
+    config = tiny("timm", name="test_vit", normalize="half")
     model = build("timm", name="test_vit", resolution=160)
     before = tensors(model)
     start = time.monotonic()
@@ -151,7 +151,7 @@ def test_a_hub_out_of_reach_is_said_at_once(hub: Path) -> None:
 
 def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
     """The cache is laid out as the hub's client lays it out."""
-    config = tiny("timm", name="test_vit")
+    config = tiny("timm", name="test_vit", normalize="half")
     state = randomized(timm.create_model("test_vit").state_dict())
     repository = hub / "models--timm--test_vit.r160_in1k"
     snapshot = repository / "snapshots" / ("0" * 40)
@@ -166,3 +166,66 @@ def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
     assert report.random == ("head.weight", "head.bias")
     assert report.adapted == {"pos_embed": "grid 10 -> 4"}
     assert_equal(model, state, set(report.matched))
+
+
+def test_weights_of_the_hub_behind_another_normalisation_are_refused(hub: Path) -> None:
+    config = tiny("timm", name="test_vit", normalize="imagenet")
+    model = build("timm", name="test_vit", resolution=160)
+
+    with pytest.raises(
+        ValueError,
+        match=r"test_vit has weights for mean \[0.5, .*not for model.normalize=imagenet; "
+        r"set model.normalize to half",
+    ):
+        load_pretrained(model, config, allow=())
+
+
+def test_weights_of_the_hub_that_no_normalisation_fits_are_refused(hub: Path) -> None:
+    """CLIP has a mean and a standard deviation of its own."""
+    name = "vit_base_patch16_clip_224.openai"
+
+    with pytest.raises(ValueError, match=rf"{name} has .*no scheme of ours has these, or take"):
+        load_pretrained(nn.Module(), tiny("timm", name=name, normalize="imagenet"), allow=())
+
+
+OWN_STEM: dict[str, dict[str, Any]] = {
+    "convnext": {"stem": "patch", "stem_stride": 4},
+    "resnet": {},
+    "vit": {},
+    "xcit": {"stem_norm": "bn"},
+}
+
+
+@pytest.mark.parametrize(("family", "changes", "name"), SIZES)
+def test_a_model_of_the_table_with_timms_stem_has_exactly_timms_weights(
+    family: str, changes: dict[str, Any], name: str
+) -> None:
+    config = tiny(family, **{**changes, **OWN_STEM[family]})
+    with torch.device("meta"):
+        ours = build_model(config, num_classes=10, resolution=224).get_submodule("network")
+        theirs = timm.create_model(timm_name(config), num_classes=10)
+
+    assert difference_to_timm(config) == ""
+    shapes = [{k: t.shape for k, t in net.state_dict().items()} for net in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+
+
+NOT_TIMMS: list[tuple[str, dict[str, Any], str]] = [
+    ("convnext", {"stem": "conv"}, "stem=conv"),
+    ("convnext", {"stem_stride": 2}, "stem_stride=2"),
+    ("convnext", {"layer_scale": 0.0}, "layer_scale=0"),
+    ("convnext", {"depths": [3, 3, 9], "widths": [96, 192, 384]}, "a size or parts of its own"),
+    ("resnet", {"stem_stride": 1}, "stem_stride=1"),
+    ("vit", {"patch_size": 4}, "patch_size=4"),
+    ("vit", {"layer_scale": 0.1}, "layer_scale=0.1"),
+    ("xcit", {"patch_size": 4}, "patch_size=4"),
+    ("xcit", {"stem_act": "relu"}, "stem_act=relu"),
+]
+
+
+@pytest.mark.parametrize(("family", "changes", "words"), NOT_TIMMS)
+def test_what_timm_has_not_is_named(family: str, changes: dict[str, Any], words: str) -> None:
+    size = next(size for other, size, _ in SIZES if other == family)
+    config = tiny(family, **{**size, **OWN_STEM[family], **changes})
+
+    assert difference_to_timm(config) == words

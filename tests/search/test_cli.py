@@ -10,7 +10,8 @@ import yaml
 from base_trial import TIMM
 from records_factory import check, record, search_folder, search_records, trial_config
 
-from search.cli import _parser, main  # pyright: ignore[reportPrivateUsage]
+from search.arguments import build_parser
+from search.cli import main
 from search.records import write_record
 from trainers.checkpoint import save_checkpoint
 from trainers.data.load import load_train
@@ -54,7 +55,7 @@ def test_help_fits_one_screen_and_has_an_example(
 
 def test_no_flag_has_grown() -> None:
     """A new knob belongs in the experiment, where it is recorded, not on the command line."""
-    parser = _parser()
+    parser = build_parser()
     (action,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # pyright: ignore[reportPrivateUsage]
     flags = {
         f"{name} {option}"

@@ -3,6 +3,7 @@
 import functools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -61,6 +62,8 @@ def spread(
 def _start_worker(job: Callable[[range], Any]) -> None:
     global _job
     _job = job
+    # Ctrl-C goes to every process: the parent ends in order, a worker at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -1,0 +1,171 @@
+"""The arguments of the command line: it names things and overrides dotted paths."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TypeAlias, get_args
+
+from models.config import Config, Layout
+from models.named import Stem
+from search import data_commands
+
+ADDRESS = "HOST:PORT of a Ray cluster that is already there; default: a local Ray"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the arguments; overrides may also follow an option, which argparse alone refuses."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "overrides") or any(r.startswith("-") for r in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="rampart",
+        description="Search over recipes and architectures for adversarial training.",
+        epilog="example: rampart search search/configs/demo.yaml name=mine budget.trials=20",
+    )
+    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    _add_searches(commands_)
+    _add_checkpoints(commands_)
+    _add_pages(commands_)
+    _add_data(commands_)
+    return parser
+
+
+def _add_searches(commands_: Commands) -> None:
+    add = _command(
+        commands_,
+        "search",
+        "run a new search, then promote its best trial",
+        "rampart search search/configs/demo.yaml name=mine budget.trials=20",
+    )
+    _add_config(add)
+    add.add_argument("--address", help=ADDRESS)
+
+    add = _command(
+        commands_, "resume", "go on with a search that was interrupted", "rampart resume demo"
+    )
+    _add_name(add)
+    add.add_argument("--address", help=ADDRESS)
+
+    add = _command(
+        commands_, "status", "show the trials of a search, running or not", "rampart status demo"
+    )
+    _add_name(add)
+
+    add = _command(
+        commands_,
+        "promote",
+        "train and evaluate the best trials at full scale",
+        "rampart promote demo --top 3",
+    )
+    _add_name(add)
+    add.add_argument("--top", type=int, default=1, metavar="K", help="how many (default: 1)")
+    add.add_argument("--address", help=ADDRESS)
+
+
+def _add_checkpoints(commands_: Commands) -> None:
+    add = _command(
+        commands_,
+        "evaluate",
+        "run the reference AutoAttack on a checkpoint",
+        "rampart evaluate runs/demo/promoted/default images=120",
+    )
+    add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
+    add.add_argument("overrides", nargs="*", metavar="field=value", help="images, batch_size, seed")
+
+    add = _command(
+        commands_,
+        "export",
+        "write the weights of a checkpoint for others to load",
+        "rampart export runs/demo/promoted/default model.safetensors timm",
+    )
+    add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
+    add.add_argument("file", metavar="FILE", help="*.safetensors for rampart and timm, else *.pt")
+    add.add_argument("layout", choices=get_args(Layout), help="whose names the weights get")
+
+
+def _add_pages(commands_: Commands) -> None:
+    add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
+    _add_name(add)
+
+    add = _command(
+        commands_, "recipe", "show a published recipe, or list all", "rampart recipe light"
+    )
+    add.add_argument("name", nargs="?", metavar="NAME", help="of the recipe; without it, the list")
+
+    add = _command(
+        commands_,
+        "models",
+        "list the models, their size and their fields, or print the section of one",
+        "rampart models convnext_tiny conv",
+    )
+    help_ = "of a model, or timm/NAME; without it, the list"
+    add.add_argument("name", nargs="?", metavar="NAME", help=help_)
+    help_ = "own: as published (default)"
+    add.add_argument("stem", nargs="?", choices=get_args(Stem), default="own", help=help_)
+
+    add = _command(
+        commands_,
+        "cost",
+        "show what the models of an experiment cost, before anything runs",
+        "rampart cost search/configs/demo.yaml constraints.params_m=[0.05,0.2]",
+    )
+    _add_config(add)
+
+
+def _add_data(commands_: Commands) -> None:
+    example = "rampart data pack imagenet/train packed/train workers=16"
+    add = _command(commands_, "data", "pack images for fast training, or check them", example)
+    actions = add.add_subparsers(dest="action", required=True, metavar="ACTION")
+    what = "put all images of a source into one file, or go on with it"
+    add = _command(actions, "pack", what, example)
+    _add_source(add)
+    add.add_argument("dest", metavar="DEST", help="new folder")
+    add.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help=f"{_fields(data_commands.PACK)}: greatest short side, quality of the images that are "
+        "shrunk to it, share of unreadable ones that may be left out, processes",
+    )
+    what = "find the images that training could not read; exits with 1 if there are any"
+    add = _command(actions, "check", what, "rampart data check packed/train workers=16")
+    _add_source(add)
+    add.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help=f"{_fields(data_commands.CHECK)}: processes",
+    )
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    kinds = "folder of CLASS/IMAGE.jpg files, packed data set, or parquet shards"
+    parser.add_argument("source", metavar="SOURCE", help=f"one split: {kinds}")
+
+
+def _fields(config: Config) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.model_dump().items())
+
+
+def _command(commands_: Commands, name: str, what: str, example: str) -> argparse.ArgumentParser:
+    return commands_.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
+    parser.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name under runs/, or the folder's path")
