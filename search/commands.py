@@ -18,7 +18,7 @@ from search.folder import SearchFolder
 from search.load import dump_experiment, load_experiment
 from search.lock import is_locked, locked
 from search.overrides import override_or_refuse
-from search.preflight import check_constraints, check_models
+from search.preflight import check_constraints, check_data, check_models
 from search.records import FullRun, read_promoted, read_records
 from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Progress
@@ -30,6 +30,7 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     """Creates the folder of a new search, once it can run, and runs it to the end."""
     from search.cluster.connect import connected
 
+    check_data(experiment)
     check_models(experiment)
     check_constraints(experiment)
     refuse_folder(experiment)

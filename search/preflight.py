@@ -14,6 +14,7 @@ from search.overrides import with_overrides
 from search.recipes import RECIPES
 from search.space import ends, suggest
 from trainers.config import TrialConfig
+from trainers.data.config import StoredConfig
 
 SAMPLES = 200
 """Random samples that are drawn in search of one that the constraints allow."""
@@ -40,6 +41,28 @@ def check_models(experiment: ExperimentConfig) -> None:
             _try_weights(config)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
+
+
+def check_data(experiment: ExperimentConfig) -> None:
+    """Opens the train images of trials and full runs, and looks that the test images are there.
+
+    Raises:
+        UserError: If there are none, or not as many as asked for.
+    """
+    from trainers.data.load import select_split, train_split
+
+    base = experiment.base
+    full = with_overrides(base, experiment.promotion.overrides)
+    for where, data in (("base.data", base.data), ("promotion.overrides", full.data)):
+        if not isinstance(data, StoredConfig):
+            continue
+        try:
+            train_split(data)
+            select_split(data)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+        if data.test_path and not Path(data.test_path).exists():
+            raise UserError(f"{where}: data.test_path: there is nothing at {data.test_path}")
 
 
 def _try_weights(config: TrialConfig) -> None:
