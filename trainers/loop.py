@@ -125,10 +125,16 @@ def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
     augment_stream, attack_stream = _seed_streams(session)
     train_mode(session.model)
     tally, first_step_at, lr, radius = _Tally(), 0.0, 0.0, 0.0
-    batches = list(_batches(session))
+    batches = plan_epoch(
+        config,
+        images=len(session.images),
+        epoch=session.epoch,
+        rank=session.rank,
+        world_size=session.world_size,
+    )
     stream = session.images.stream(batches, epoch=session.epoch)
     for step, (batch, (pixels, labels)) in enumerate(zip(batches, stream, strict=True)):
-        progress = _progress(session, step)
+        progress = (session.epoch + step / session.steps_per_epoch) / config.epochs
         x, targets = _prepare(session, pixels, labels, batch.side, augment_stream)
         lr = lr_at(progress, config.optim, batch_size=config.batch_size)
         radius = share_at(progress, config.eps_schedule)
@@ -179,26 +185,31 @@ def _seed_streams(session: Session) -> tuple[torch.Generator, torch.Generator]:
     return torch.Generator().manual_seed(of_augment), attack_stream
 
 
-def _progress(session: Session, step: int) -> float:
-    """Returns the fraction of training that is over before a step of this epoch."""
-    return (session.epoch + step / session.steps_per_epoch) / session.config.epochs
+def plan_epoch(
+    config: TrialConfig, *, images: int, epoch: int, rank: int, world_size: int
+) -> list[Batch]:
+    """Returns one rank's share of each batch, in an order that only (seed, epoch) decides.
 
+    Each image comes once, on one rank, but for those that do not fill a batch: they sit this epoch
+    out.
 
-def _batches(session: Session) -> Iterator[Batch]:
-    """Yields this rank's share of each batch, in an order that only (seed, epoch) decides."""
-    config = session.config
-    word = np.random.SeedSequence((config.seed, session.epoch), spawn_key=(0,)).generate_state(1)
-    stream = torch.Generator().manual_seed(int(word[0]))
-    order = torch.randperm(len(session.images), generator=stream)
-    local = local_batch(config, session.world_size)
-    for step in range(session.steps_per_epoch):
-        first = step * config.batch_size + session.rank * local
+    Args:
+        images: Of the train split.
+        epoch: From 0.
+    """
+    word = np.random.SeedSequence((config.seed, epoch), spawn_key=(0,)).generate_state(1)
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(int(word[0])))
+    local, steps = local_batch(config, world_size), images // config.batch_size
+    batches: list[Batch] = []
+    for step in range(steps):
+        first = step * config.batch_size + rank * local
         side = resolution_at(
-            _progress(session, step),
+            (epoch + step / steps) / config.epochs,
             config.resolution_schedule,
             resolution=config.data.resolution,
         )
-        yield Batch(index=order[first : first + local], side=side)
+        batches.append(Batch(index=order[first : first + local], side=side))
+    return batches
 
 
 def _prepare(

@@ -13,7 +13,7 @@ from trial_factory import CHECK, random_images, tiny_trial
 from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
-from trainers.loop import fit
+from trainers.loop import fit, plan_epoch
 from trainers.metrics import Check, Progress
 
 EVERYTHING = {
@@ -147,3 +147,27 @@ def test_an_odd_share_is_refused_with_mixup() -> None:
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="4 images do not fill a batch of 8"):
         start(tiny_trial(), images=random_images(4))
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(24, 8), (30, 8), (24, 24)])
+def test_two_workers_see_disjoint_images_whose_union_is_the_epoch(
+    images: int, batch_size: int
+) -> None:
+    config = tiny_trial(batch_size=batch_size)
+    orders: list[list[int]] = []
+    for epoch in range(3):
+        plans = [
+            plan_epoch(config, images=images, epoch=epoch, rank=rank, world_size=2)
+            for rank in range(2)
+        ]
+        alone = plan_epoch(config, images=images, epoch=epoch, rank=0, world_size=1)
+
+        shares = [torch.cat([batch.index for batch in plan]).tolist() for plan in plans]
+        both = [torch.cat([a.index, b.index]) for a, b in zip(*plans, strict=True)]
+        assert not set(shares[0]) & set(shares[1])
+        assert len(set(shares[0] + shares[1])) == images // batch_size * batch_size
+        # Step by step they share the batch that one worker would have had.
+        assert [b.tolist() for b in both] == [batch.index.tolist() for batch in alone]
+        orders.append(torch.cat(both).tolist())
+
+    assert orders[0] != orders[1] != orders[2] != orders[0]
