@@ -24,6 +24,7 @@ TINY = [
     "optim.lr: {choice: [0.01, 0.000001]}}",
     "base.optim.warmup=0",
     "warm_start=[]",
+    "constraints={}",
     "sampler={name: random, seed: 10, startup_trials: 0}",
     "base.epochs=4",
     "ladder.rungs=[1, 2]",

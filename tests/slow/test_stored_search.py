@@ -22,7 +22,7 @@ def test_a_search_on_a_folder_of_images_reads_the_test_images_only_at_the_end(
     data |= {"path": "train", "test_path": "val", "select_images": 48, "test_images": 24}
     kept = [text for text in TINY if not text.startswith("base.data.")]
     arguments = [*kept, f"base.data={json.dumps(data)}", "base.compute.loaders=1"]
-    arguments += ["base.batch_size=32", "base.augment.crop_scale=0.5", "constraints={}"]
+    arguments += ["base.batch_size=32", "base.augment.crop_scale=0.5"]
     arguments += ["budget.trials=2", "early_check.images=24"]
 
     run(["search", str(DEMO), *arguments], tmp_path)
