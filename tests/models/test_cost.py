@@ -167,29 +167,6 @@ def test_a_step_with_two_steps_of_apgd_takes_eight_passes() -> None:
     assert apgd_gmacs(tiny_gmacs, steps=2) == pytest.approx(8 / 3 * 3 * tiny_gmacs)
 
 
-@pytest.mark.parametrize(
-    ("name", "resolution", "reason", "size"),
-    [
-        ("inception_v3", 32, "Kernel size can't be greater than actual input size", 299),
-        ("vgg11", 16, "Output size is too small", 224),
-        ("vit_tiny_patch16_224", 8, "Kernel size can't be greater than actual input size", 224),
-        ("xcit_nano_12_p16_224", 20, "`patch_size` should divide image dimensions evenly", 224),
-        ("maxvit_tiny_rw_224", 20, "integer modulo by zero", 224),
-        ("halonet26t", 20, "AssertionError", 256),  # timm says nothing
-    ],
-)
-def test_a_timm_model_that_cannot_take_the_resolution_is_refused(
-    name: str, resolution: int, reason: str, size: int
-) -> None:
-    with pytest.raises(ValueError, match="cannot take images") as caught:
-        cost(timm_config(name), num_classes=5, resolution=resolution)
-
-    text = str(caught.value)
-    assert text.startswith(f"timm's {name} cannot take images of resolution {resolution}: ")
-    assert reason in text
-    assert text.endswith(f"; take another resolution (timm has it at {size}) or another model")
-
-
 def test_a_vit_drops_the_pixels_beyond_its_last_whole_patch() -> None:
     config = timm_config("vit_tiny_patch16_224")
 

@@ -10,10 +10,11 @@ import yaml
 from base_trial import TIMM
 from records_factory import check, record, search_folder, search_records, trial_config
 
+from models.layouts import read_state
 from search.arguments import build_parser
 from search.cli import main
 from search.records import write_record
-from trainers.checkpoint import save_checkpoint
+from trainers.checkpoint import load_model, save_checkpoint
 from trainers.data.load import load_train
 from trainers.loop import fit
 
@@ -162,6 +163,37 @@ def test_a_mistake_in_an_evaluation_exits_with_2(
     assert main(["evaluate", "model", *overrides]) == 2
 
     assert words in capsys.readouterr().err
+
+
+def test_exported_weights_are_those_of_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = trial_config(data__train_images=96, epochs=1)
+    states = fit(
+        config,
+        images=load_train(config),
+        rungs=(),
+        evaluate=None,
+        rank=0,
+        world_size=1,
+        device=torch.device("cpu"),
+        resume=None,
+        start=None,
+    )
+    save_checkpoint(tmp_path / "model", next(states))
+    _, model = load_model(tmp_path / "model")
+
+    assert main(["export", "model", "out.safetensors", "rampart"]) == 0
+    assert main(["export", "model", "out.safetensors", "timm"]) == 2
+    assert main(["export", "nowhere", "out.pt", "revisiting"]) == 2
+
+    said = capsys.readouterr()
+    assert "out.safetensors: convnext, 32 px, 12 classes, model.normalize=half" in said.out
+    assert "take layout=rampart" in said.err
+    assert "no checkpoint at nowhere" in said.err
+    state = read_state(tmp_path / "out.safetensors", weights="scored")
+    for name, value in model.get_submodule("network").state_dict().items():
+        assert torch.equal(state[name], value), name
 
 
 def test_a_damaged_checkpoint_exits_with_2(
