@@ -61,21 +61,43 @@ def write_parquet(source: Source, file: Path) -> None:
     pq.write_table(table, file, row_group_size=100)
 
 
-def reader(kind: SourceKind, path: Path) -> Callable[[], object]:
-    """Returns a call that reads every image of a source once, in a random order."""
+def write_stores(root: Path, count: int) -> dict[str, tuple[SourceKind, Path]]:
+    """Writes `count` images in every form; returns the kind and the place of each."""
+    write_jpegs(root / "folder", count)
+    source = open_source("folder", root / "folder")
+    _pack(source, root / "packed", max_side=10_000)
+    _pack(source, root / "packed300", max_side=300)
+    (root / "parquet").mkdir()
+    write_parquet(source, root / "parquet" / "train-00000-of-00001.parquet")
+    return {
+        "folder": ("folder", root / "folder"),
+        "packed": ("packed", root / "packed"),
+        "packed, shorter side 300": ("packed", root / "packed300"),
+        "parquet": ("parquet", root / "parquet"),
+    }
+
+
+def stored_images(kind: SourceKind, path: Path, *, loaders: int) -> StoredImages:
+    """Opens a whole source as a train split."""
     source = open_source(kind, path)
-    images = StoredImages(
+    return StoredImages(
         Stored(
             source=source,
             index=np.arange(len(source)),
             classes=tuple(range(len(source.classes))),
         ),
+        extra=None,
         crop_scale=SCALE,
         crop_share=0.875,
         seed=0,
         max_bad=0.0,
-        loaders=0,
+        loaders=loaders,
     )
+
+
+def reader(kind: SourceKind, path: Path) -> Callable[[], object]:
+    """Returns a call that reads every image of a source once, in a random order."""
+    images = stored_images(kind, path, loaders=0)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     batches = [Batch(index=index, side=SIDE) for index in order.split(BATCH)]
     return lambda: _drain(images.stream(batches, epoch=0))
@@ -117,19 +139,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        write_jpegs(root / "folder", options.images)
-        source = open_source("folder", root / "folder")
-        for name, side in (("packed", 10_000), ("packed300", 300)):
-            _pack(source, root / name, max_side=side)
-        (root / "parquet").mkdir()
-        write_parquet(source, root / "parquet" / "train-00000-of-00001.parquet")
-        candidates = {
-            THEIRS: their_reader(root / "folder"),
-            "folder": reader("folder", root / "folder"),
-            "packed": reader("packed", root / "packed"),
-            "packed, shorter side 300": reader("packed", root / "packed300"),
-            "parquet": reader("parquet", root / "parquet"),
-        }
+        stores = write_stores(root, options.images)
+        candidates = {THEIRS: their_reader(root / "folder")}
+        candidates |= {name: reader(kind, path) for name, (kind, path) in stores.items()}
         seconds = time_in_turns(
             candidates, rounds=options.rounds, steps=1, device=torch.device("cpu")
         )

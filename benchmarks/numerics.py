@@ -23,6 +23,7 @@ from trainers.attacks.losses import cross_entropy
 from trainers.compute import in_format, in_precision, place
 from trainers.config import TrialConfig
 from trainers.data.load import load_held_out, load_train
+from trainers.group import alone
 from trainers.loop import fit
 from trainers.losses import soft_targets
 from trainers.metrics import Accuracy, Check
@@ -72,9 +73,7 @@ def trained_model(device: torch.device) -> nn.Module:
         images=load_train(config),
         rungs=(),
         evaluate=lambda _: Check(clean=nothing, robust=nothing, seconds=0),
-        rank=0,
-        world_size=1,
-        device=device,
+        group=alone(device),
         resume=None,
         start=None,
     )

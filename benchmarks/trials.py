@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
+from trainers.group import alone
 from trainers.session import Session, begin_session
 
 CONSTANT = {"shape": "constant", "start": 1.0, "delay": 0.0, "ramp": 0.0}
@@ -128,6 +129,7 @@ def trial(model: dict[str, Any], resolution: int, batch: int, **changes: Any) ->
         "label_smoothing": 0.1,
         "ema_horizon": 0.0,
         "epochs": 10,
+        "non_finite": "stop",
         "batch_size": batch,
         "compute": {
             "precision": "fp32",
@@ -154,9 +156,7 @@ def session(config: TrialConfig, device: torch.device) -> Session:
         images=torch.zeros(size, 3, 1, 1, dtype=torch.uint8).expand(size, 3, side, side),
         labels=torch.zeros(size, dtype=torch.int64),
     )
-    return begin_session(
-        config, images, rank=0, world_size=1, device=device, resume=None, start=None
-    )
+    return begin_session(config, images, group=alone(device), resume=None, start=None)
 
 
 def batch(config: TrialConfig, device: torch.device) -> tuple[Tensor, Tensor]:

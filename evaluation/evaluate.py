@@ -22,7 +22,7 @@ from trainers.data.load import load_held_out
 
 
 def evaluate_checkpoint(
-    folder: Path,
+    checkpoint: Path,
     config: ReferenceConfig,
     out: Path,
     *,
@@ -32,7 +32,7 @@ def evaluate_checkpoint(
     """Runs the reference on the test split; a second call returns the finished result.
 
     Args:
-        folder: A checkpoint that `trainers.checkpoint.load_model` reads.
+        checkpoint: What `trainers.checkpoint.load_model` reads.
         out: Created if absent. A killed evaluation goes on from what it finds there.
         on_batch: Told (images finished, images in all) after each batch.
 
@@ -40,7 +40,7 @@ def evaluate_checkpoint(
         ValueError: If the test split is smaller than `config.images`, or `out` holds another
             evaluation.
     """
-    trial, model = load_model(folder)
+    trial, model = load_model(checkpoint)
     model.to(device)
     images = _test_images(trial, config)
     identity = reference_identity(model, images, trial.threat, config)

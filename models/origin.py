@@ -7,7 +7,7 @@ in its config. Singh et al. and Debenedetti et al. keep it in what they wrap aro
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,13 +53,16 @@ def metadata(config: AnyModelConfig) -> dict[str, str]:
     return {"normalize": config.normalize, "blur_pool": str(config.blur_pool).lower()}
 
 
-def check_origin(what: str, origin: Origin, config: AnyModelConfig) -> None:
+def check_origin(
+    what: str, origin: Origin, config: AnyModelConfig, *, allow: Collection[str]
+) -> None:
     """Raises ValueError if weights belong to a model that normalises or blurs otherwise.
 
     Args:
         what: Names the weights in the message.
+        allow: With `normalize`, any normalisation will do.
     """
-    if origin.mean_std is not None:
+    if origin.mean_std is not None and "normalize" not in allow:
         _check_normalization(what, *origin.mean_std, config)
     if origin.blur_pool not in (None, config.blur_pool):
         theirs, ours = str(origin.blur_pool).lower(), str(config.blur_pool).lower()
@@ -86,7 +89,7 @@ def _check_normalization(
     way_out = f"set model.normalize to {fitting[0]}" if fitting else "no scheme of ours has these"
     raise ValueError(
         f"{what} has weights for mean {means} and std {stds}, not for model.normalize="
-        f"{config.normalize}; {way_out}, or take other weights"
+        f"{config.normalize}; {way_out}, allow a difference in normalize, or take other weights"
     )
 
 

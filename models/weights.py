@@ -21,9 +21,10 @@ from models.origin import Origin, check_origin
 from models.position import prefix_and_grid, resize_position
 from models.pretrained import timm_name
 
-Difference = Literal["head", "position", "stem"]
+Difference = Literal["head", "position", "stem", "normalize"]
 """`head`: another number of classes. `position`: another grid of patches, or a class token with or
-without a position. `stem`: another patch size, or another kind of stem."""
+without a position. `stem`: another patch size, or another kind of stem. `normalize`: another mean
+and standard deviation in front of the network."""
 
 NAMES_SHOWN = 5
 
@@ -79,6 +80,7 @@ def load_weights(
             embeddings are interpolated, and the position of the class token moves into the token or
             out of it. With `stem`, a patch-wise convolution is resampled to another patch size
             (Beyer et al. 2023, arXiv:2212.08013), and any other stem stays random as a whole.
+            Tensors do not show a `normalize`: `check_origin` looks for it.
 
     Raises:
         ValueError: If anything else differs; names up to five differences.
@@ -110,10 +112,10 @@ def load_pretrained(
 
     Raises:
         ValueError: If the hub has none or cannot be reached, if they are for another
-            normalisation, or as `load_weights`.
+            normalisation, without `normalize` in `allow`, or as `load_weights`.
     """
     name = timm_name(config)
-    check_origin(name, _origin(name), config)
+    check_origin(name, _origin(name), config, allow=allow)
     try:
         state = timm.create_model(name, pretrained=True).state_dict()
     except OSError as error:

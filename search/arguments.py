@@ -50,6 +50,17 @@ def _add_searches(commands_: Commands) -> None:
     add.add_argument("--address", help=ADDRESS)
 
     add = _command(
+        commands_,
+        "train",
+        "train one config alone, or go on with it",
+        "rampart train search/configs/train.yaml name=mine trial.epochs=20",
+    )
+    add.add_argument("config", metavar="CONFIG.yaml", help="the run")
+    add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
+    add.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
+    add.add_argument("--address", help=ADDRESS)
+
+    add = _command(
         commands_, "resume", "go on with a search that was interrupted", "rampart resume demo"
     )
     _add_name(add)

@@ -1,20 +1,22 @@
 """The command line: `rampart COMMAND ...`, the same as `python -m search COMMAND ...`.
 
 It names a config and overrides dotted paths; it never grows a flag per field. Exit codes: 0 done,
-1 nothing to show for it, 2 a mistake in what was asked, 130 interrupted.
+1 nothing to show for it, 2 a mistake in what was asked, 130 interrupted, 143 terminated.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
-from search import commands, data_commands
+from search import checkpoint_commands, commands, data_commands
 from search.arguments import parse
 from search.errors import NothingToShowError, UserError
-from search.load import load_experiment
+from search.load import load_experiment, load_training
 from search.overrides import parse_overrides
 from search.recipes.page import recipe_page
 
@@ -23,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     console = Console(highlight=False)
     arguments = parse(argv)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         _run(arguments, console)
     except UserError as error:
@@ -31,10 +34,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NothingToShowError as error:
         print(f"rampart: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"rampart: interrupted; {_way_on(arguments)}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        is_ended = isinstance(error, _Terminated)
+        what = "terminated" if is_ended else "interrupted"
+        print(f"rampart: {what}; {_way_on(arguments)}", file=sys.stderr)
+        return 143 if is_ended else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: a batch system wants its machine back. All that Ctrl-C ends, it ends, too."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise _Terminated
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
@@ -50,6 +66,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             folder = commands.find_search(arguments.name)
             commands.promote(
                 folder, top_k=arguments.top, address=arguments.address, console=console
+            )
+        case "train":
+            overrides = parse_overrides(arguments.overrides)
+            config = load_training(Path(arguments.config), overrides)
+            from search.train_command import train  # imports Ray
+
+            train(
+                config,
+                is_resumed=arguments.resume,
+                address=arguments.address,
+                console=console,
             )
         case "status":
             commands.status(commands.find_search(arguments.name), console)
@@ -72,12 +99,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
-            commands.export(checkpoint, file, arguments.layout, console)
+            checkpoint_commands.export(checkpoint, file, arguments.layout, console)
         case "data":
             _run_data(arguments, console)
         case _:
             overrides = parse_overrides(arguments.overrides)
-            commands.evaluate(Path(arguments.checkpoint), overrides, console)
+            checkpoint_commands.evaluate(Path(arguments.checkpoint), overrides, console)
 
 
 def _run_data(arguments: argparse.Namespace, console: Console) -> None:
@@ -91,6 +118,8 @@ def _run_data(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _way_on(arguments: argparse.Namespace) -> str:
+    if arguments.command == "train":
+        return "the same command with --resume goes on from the last checkpoint"
     if arguments.command != "data":
         return "`rampart resume NAME` goes on from here"
     if arguments.action == "pack":

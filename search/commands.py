@@ -5,57 +5,48 @@ Torch and Ray are imported where a command needs them, so that `rampart status` 
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from evaluation.config import ReferenceConfig
-from models.config import Layout
 from search.config import ExperimentConfig
 from search.errors import NothingToShowError, UserError
 from search.folder import SearchFolder
-from search.load import dump_experiment, load_experiment
+from search.load import dump_config, load_experiment
 from search.lock import is_locked, locked
-from search.overrides import override_or_refuse
 from search.preflight import check_constraints, check_data, check_models
 from search.records import FullRun, read_promoted, read_records
-from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Progress
 
 DEFAULT_RUNS = Path("runs")
+RESUME = "rampart resume"
 
 
 def search(experiment: ExperimentConfig, *, address: str | None, console: Console) -> None:
     """Creates the folder of a new search, once it can run, and runs it to the end."""
-    from search.cluster.connect import connected
-
     check_data(experiment)
     check_models(experiment)
     check_constraints(experiment)
     refuse_folder(experiment)
-    with connected(address, experiment.resources):
+    with _connected(address, experiment):
         folder = create_folder(experiment)
         console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
-        with locked(folder.root):
+        with locked(folder.root, again=RESUME):
             _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
 
 
 def resume(folder: SearchFolder, *, address: str | None, console: Console) -> None:
     """Runs whatever is missing: trials, promotion, reference evaluation, report."""
-    from search.cluster.connect import connected
-
     experiment = read_experiment(folder)
-    with locked(folder.root), connected(address, experiment.resources):
+    with locked(folder.root, again=RESUME), _connected(address, experiment):
         _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
 
 
 def promote(folder: SearchFolder, *, top_k: int, address: str | None, console: Console) -> None:
     """Runs the best `top_k` trials, and the default, at full scale; finished ones are kept."""
-    from search.cluster.connect import connected
-
     experiment = read_experiment(folder)
-    with locked(folder.root), connected(address, experiment.resources):
+    with locked(folder.root, again=RESUME), _connected(address, experiment):
         _run(folder, experiment, console, top_k=top_k, with_trials=False)
 
 
@@ -89,6 +80,13 @@ def _run(
     )
 
 
+def _connected(address: str | None, experiment: ExperimentConfig) -> AbstractContextManager[None]:
+    from search.cluster.connect import connected
+
+    resources = experiment.resources
+    return connected(address, resources, concurrent=resources.concurrent_trials)
+
+
 def status(folder: SearchFolder, console: Console) -> None:
     """Prints what is known of a search, also while another process runs it."""
     from search.progress import status_table
@@ -110,68 +108,6 @@ def report(folder: SearchFolder, console: Console) -> None:
 
     write_tables(folder, read_records(folder.trials))
     console.print(f"report: {write_report(folder)}")
-
-
-def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> None:
-    """Runs the reference AutoAttack on the test split of a checkpoint's task."""
-    import torch
-
-    from evaluation.evaluate import evaluate_checkpoint
-    from trainers.checkpoint import load_model
-
-    folder = _checkpoint_folder(checkpoint)
-    try:
-        config, _ = load_model(folder)
-        reference = override_or_refuse(
-            _reference(folder, config), overrides, what="the reference evaluation"
-        )
-        out = folder / "evaluations" / config_hash(reference)
-        result = evaluate_checkpoint(
-            folder,
-            reference,
-            out,
-            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-            on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
-        )
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
-    for accuracy in (result.clean, result.robust):
-        low, high = accuracy.interval
-        console.print(
-            f"{accuracy.attack}: {accuracy.value:.4f} [{low:.4f}, {high:.4f}] n={accuracy.n}"
-        )
-    console.print(
-        f"{result.threat.norm} eps={result.threat.eps:.6f}, {result.attack_package}\n"
-        f"{out / 'result.json'}",
-        soft_wrap=True,
-    )
-
-
-def export(checkpoint: Path, file: Path, layout: Layout, console: Console) -> None:
-    """Writes the scored weights of a checkpoint for others to load."""
-    from models.layouts import export_weights
-    from trainers.checkpoint import load_model
-
-    try:
-        config, model = load_model(_checkpoint_folder(checkpoint))
-        export_weights(model, file.absolute(), layout=layout, config=config.model)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
-    name = config.model.family if config.model.family != "timm" else config.model.name
-    console.print(
-        f"{file}: {name}, {config.data.resolution} px, {config.data.num_classes} classes, "
-        f"model.normalize={config.model.normalize}",
-        soft_wrap=True,
-    )
-
-
-def _reference(checkpoint: Path, config: TrialConfig) -> ReferenceConfig:
-    """The settings of the search that the checkpoint lies in; outside one, all test images."""
-    for parent in checkpoint.parents:
-        if (parent / "config.yaml").is_file():
-            return read_experiment(SearchFolder(root=parent)).reference
-    images = config.data.test_images
-    return ReferenceConfig(version="standard", images=images, batch_size=120, seed=0)
 
 
 def refuse_folder(experiment: ExperimentConfig) -> None:
@@ -204,7 +140,7 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
     try:
         draft.root.mkdir(parents=True)
         try:
-            draft.config.write_text(dump_experiment(experiment))
+            draft.config.write_text(dump_config(experiment))
             create_study(draft, experiment)
             os.rename(draft.root, root)
         finally:
@@ -282,13 +218,3 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
         raise NothingToShowError(
             f"the search ended early; `rampart resume {name_of(folder)}` goes on with it"
         )
-
-
-def _checkpoint_folder(path: Path) -> Path:
-    for folder in (path, path / "checkpoint"):
-        if (folder / "checkpoint.pt").is_file():
-            return folder.absolute()
-    raise UserError(
-        f"no checkpoint at {path}: expected a folder with checkpoint.pt, such as "
-        "runs/NAME/promoted/KEY"
-    )

@@ -14,6 +14,7 @@ from search.constraints import Constraints
 from search.errors import UserError, explain
 from search.overrides import value_at, with_overrides
 from search.recipes import Recipe, find_recipe
+from search.resources import ResourcesConfig, check_workers
 from search.space import (
     AnyAxis,
     Axis,
@@ -25,7 +26,7 @@ from search.space import (
     ends,
     leaf_axes,
 )
-from trainers.config import TrialConfig, local_batch
+from trainers.config import CheckpointsConfig, TrialConfig
 
 CORNERS = 100
 PINNED_IN_FULL_RUNS = ("data.source", "data.seed", "threat")
@@ -84,20 +85,6 @@ class BudgetConfig(Config):
     """Trials in all: the warm starts, then the sampler's."""
 
 
-class ResourcesConfig(Config):
-    """What one trial holds on the cluster, and how many run side by side."""
-
-    concurrent_trials: int = Field(ge=1)
-    workers: int = Field(ge=1)
-    """Data-parallel workers of a trial."""
-    cpus_per_worker: int = Field(ge=1)
-    """Also its number of threads."""
-    gpus_per_worker: float = Field(ge=0)
-    worker_restarts: int = Field(ge=0)
-    """How often a trial goes on from its last checkpoint after a worker died (killed, node lost).
-    An error that training itself raises is not repeated."""
-
-
 class PromotionConfig(Config):
     """From trials to full runs."""
 
@@ -129,6 +116,7 @@ class ExperimentConfig(Config):
     early_check: EarlyCheckConfig
     budget: BudgetConfig
     resources: ResourcesConfig
+    checkpoints: CheckpointsConfig
     promotion: PromotionConfig
     reference: ReferenceConfig
 
@@ -243,12 +231,7 @@ class ExperimentConfig(Config):
 
     def _check_trial(self, config: TrialConfig) -> None:
         """Raises ValueError if the search could not run a trial of this config."""
-        local_batch(config, self.resources.workers)
-        resources = self.resources
-        if config.compute.sync_bn and resources.workers > 1 and not resources.gpus_per_worker:
-            raise ValueError(
-                "compute.sync_bn needs GPU workers; set it to false, or resources.workers to 1"
-            )
+        check_workers(config, self.resources)
         data = config.data
         if self.early_check.images > data.select_images:
             raise ValueError(

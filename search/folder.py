@@ -36,6 +36,11 @@ class SearchFolder:
         return self.root / "clean"
 
     @property
+    def manifests(self) -> Path:
+        """Lists of the images that trials train on and are ranked by, HASH-SPLIT.json."""
+        return self.root / "manifests"
+
+    @property
     def report(self) -> Path:
         """report/index.html and its pictures."""
         return self.root / "report"

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import ValidationError
 
+from models.config import Config
 from search.config import ExperimentConfig
 from search.errors import UserError, explain
 from search.overrides import override_or_refuse, with_overrides
 from search.space import ChoiceAxis
+from search.training import TrainingConfig
 
-INIT = "weights.init"
-PATHS = (INIT, "data.path", "data.test_path")
+C = TypeVar("C", bound=Config)
+
+PATHS = ("weights.init", "data.path", "data.test_path", "data.extra.path")
 """Fields of a trial that name a file or folder."""
 
 
@@ -23,51 +26,68 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
     Raises:
         UserError: If the file is missing, not YAML, or breaks a rule.
     """
-    tree = _read_yaml(path)
+    return _with_absolute_paths(_load(path, overrides, ExperimentConfig, what="experiment"))
+
+
+def load_training(path: Path, overrides: Mapping[str, Any]) -> TrainingConfig:
+    """Reads the config of a run at `path` and applies `overrides`.
+
+    Raises:
+        UserError: If the file is missing, not YAML, or breaks a rule.
+    """
+    config = _load(path, overrides, TrainingConfig, what="run")
+    sections = config.trial.model_dump(mode="json").items()
+    absolute = {f"trial.{name}": _absolute(section, name) for name, section in sections}
+    return with_overrides(config, absolute)
+
+
+def _load(path: Path, overrides: Mapping[str, Any], kind: type[C], *, what: str) -> C:
+    tree = _read_yaml(path, what)
     try:
-        experiment = ExperimentConfig.model_validate(tree)
+        config = kind.model_validate(tree)
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in explain(error, ExperimentConfig))
-        raise UserError(f"{path} is not a valid experiment:\n{lines}") from error
-    return _with_absolute_paths(override_or_refuse(experiment, overrides, what=str(path)))
+        lines = "\n".join(f"  {line}" for line in explain(error, kind))
+        raise UserError(f"{path} is not a valid {what}:\n{lines}") from error
+    return override_or_refuse(config, overrides, what=str(path))
 
 
 def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
     """Resolves paths here: a trial has another working directory."""
-    overrides: dict[str, Any] = {}
-    base = experiment.base.model_dump(mode="json")
-    for path in PATHS:
-        section, field = path.split(".")
-        if there := base[section].get(field):
-            overrides[f"base.{path}"] = _absolute(there)
-    if there := experiment.promotion.overrides.get(INIT):
-        overrides[f"promotion.overrides.{INIT}"] = _absolute(there)
-    axis = experiment.space.get(INIT)
-    if isinstance(axis, ChoiceAxis):
-        overrides[f"space.{INIT}"] = {"choice": [_absolute(path) for path in axis.choices]}
-    return with_overrides(experiment, overrides) if overrides else experiment
+    overrides: dict[str, Any] = {
+        f"base.{name}": _absolute(section, name)
+        for name, section in experiment.base.model_dump(mode="json").items()
+    }
+    overrides["promotion.overrides"] = {
+        path: _absolute(value, path) for path, value in experiment.promotion.overrides.items()
+    }
+    for name, axis in experiment.space.items():
+        if isinstance(axis, ChoiceAxis):
+            overrides[f"space.{name}"] = {"choice": [_absolute(at, name) for at in axis.choices]}
+    return with_overrides(experiment, overrides)
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute()) if path else ""
+def _absolute(value: Any, where: str) -> Any:
+    """Returns `value`, what stands at the dotted path `where` of a trial, with absolute paths."""
+    if isinstance(value, dict):
+        fields = cast(dict[str, Any], value).items()
+        return {name: _absolute(field, f"{where}.{name}") for name, field in fields}
+    return str(Path(value).expanduser().absolute()) if value and where in PATHS else value
 
 
-def dump_experiment(config: ExperimentConfig) -> str:
-    """Returns the resolved experiment as YAML that `load_experiment` reads back unchanged."""
+def dump_config(config: ExperimentConfig | TrainingConfig) -> str:
+    """Returns a resolved config as YAML that is read back unchanged."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise UserError(f"cannot read the experiment {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"the experiment {path} is not a text file") from error
+        raise UserError(f"the {what} {path} is not a text file") from error
     except yaml.YAMLError as error:
-        raise UserError(f"the experiment {path} is not YAML: {error}") from error
+        raise UserError(f"the {what} {path} is not YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise UserError(
-            f"the experiment {path} must be a mapping of fields, got {type(tree).__name__}"
-        )
+        raise UserError(f"the {what} {path} must be a mapping of fields, got {type(tree).__name__}")
     return tree

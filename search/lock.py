@@ -10,8 +10,11 @@ from search.errors import UserError
 
 
 @contextmanager
-def locked(root: Path) -> Generator[None]:
-    """Holds the lock of the search at `root`.
+def locked(root: Path, *, again: str) -> Generator[None]:
+    """Holds the lock of the search or run at `root`.
+
+    Args:
+        again: The command that goes on with it.
 
     Raises:
         UserError: If another process holds it, or the folder cannot be written.
@@ -27,7 +30,7 @@ def locked(root: Path) -> Generator[None]:
             file.seek(0)
             raise UserError(
                 f"{root.name} is being run by process {file.read().strip()}; "
-                "wait for it, or end it and then `rampart resume`"
+                f"wait for it, or end it and then `{again}`"
             ) from error
         file.seek(0)
         file.truncate()

@@ -14,7 +14,7 @@ from search.overrides import with_overrides
 from search.recipes import RECIPES
 from search.space import ends, suggest
 from trainers.config import TrialConfig
-from trainers.data.config import StoredConfig
+from trainers.data.config import DataConfig, StoredConfig
 
 SAMPLES = 200
 """Random samples that are drawn in search of one that the constraints allow."""
@@ -26,8 +26,6 @@ def check_models(experiment: ExperimentConfig) -> None:
     Raises:
         UserError: If a model cannot be built, or cannot start from the weights that are named.
     """
-    from trainers.session import require_buildable
-
     done = set[str]()
     for where, config in trials_to_check(experiment):
         built = config.model_dump_json(
@@ -36,33 +34,55 @@ def check_models(experiment: ExperimentConfig) -> None:
         if built in done:
             continue
         done.add(built)
-        try:
-            require_buildable(config)
-            _try_weights(config)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
+        _check_model(where, config)
+
+
+def check_run(trial: TrialConfig) -> None:
+    """Does for one trial alone what `check_data` and `check_models` do for a search.
+
+    Raises:
+        UserError: As they do.
+    """
+    _check_images("trial.data", trial.data)
+    _check_model("trial", trial)
+
+
+def _check_model(where: str, config: TrialConfig) -> None:
+    from trainers.session import require_buildable
+
+    try:
+        require_buildable(config)
+        _try_weights(config)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def check_data(experiment: ExperimentConfig) -> None:
-    """Opens the train images of trials and full runs, and looks that the test images are there.
+    """Opens the images that trials and full runs train on, and looks that test images are there.
 
     Raises:
         UserError: If there are none, or not as many as asked for.
     """
-    from trainers.data.load import select_split, train_split
-
     base = experiment.base
     full = with_overrides(base, experiment.promotion.overrides)
-    for where, data in (("base.data", base.data), ("promotion.overrides", full.data)):
-        if not isinstance(data, StoredConfig):
-            continue
-        try:
-            train_split(data)
-            select_split(data)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
-        if data.test_path and not Path(data.test_path).exists():
-            raise UserError(f"{where}: data.test_path: there is nothing at {data.test_path}")
+    _check_images("base.data", base.data)
+    _check_images("promotion.overrides", full.data)
+
+
+def _check_images(where: str, data: DataConfig) -> None:
+    from trainers.data.load import extra_split, select_split, train_split
+
+    if not isinstance(data, StoredConfig):
+        return
+    try:
+        train = train_split(data)
+        select_split(data)
+        if data.extra.source != "none":
+            extra_split(data.extra, train)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    if data.test_path and not Path(data.test_path).exists():
+        raise UserError(f"{where}: data.test_path: there is nothing at {data.test_path}")
 
 
 def _try_weights(config: TrialConfig) -> None:

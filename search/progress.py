@@ -133,7 +133,10 @@ def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
     elif after.sessions > before.sessions > 0:
         events.append(f"{after.key} resumed: session {after.sessions}, epoch {after.epochs}")
     known = before.epochs if before else 0
+    told = before.progress.events if before and before.progress else ()
     history = after.progress.history if after.progress else ()
+    if after.progress:
+        events += [f"{after.key}: {event}" for event in after.progress.events[len(told) :]]
     for epoch in history:
         if epoch.epoch > known:
             events += _epoch_events(after, epoch)

@@ -18,6 +18,7 @@ from search.config import ExperimentConfig
 from search.errors import NothingToShowError
 from search.folder import SearchFolder
 from search.full_view import FullRunView
+from search.load import dump_config
 from search.overrides import with_overrides
 from search.promotion import select_for_promotion
 from search.records import (
@@ -27,6 +28,8 @@ from search.records import (
     read_records,
     write_full_run,
 )
+from search.resources import WorkersConfig
+from search.training import TrainingConfig
 from trainers.atomic import write_atomically
 from trainers.config import config_hash
 from trainers.metrics import Progress
@@ -51,6 +54,8 @@ def promote_best(
     missing = [run for run in runs if not _is_finished(folder, run)]
     for run in missing:
         write_full_run(folder.promoted, run)
+        config = training_of(experiment, run)
+        write_atomically(folder.promoted / run.key / "run.yaml", dump_config(config))
     with FullRunView(folder, missing, console) as view:
         run_full(
             [_payload(folder, experiment, run) for run in missing],
@@ -63,6 +68,20 @@ def promote_best(
     if failed:
         reasons = "; ".join(f"{run.key}: {run.reason}" for run in failed)
         raise NothingToShowError(f"full runs failed ({reasons}); `rampart promote` tries again")
+
+
+def training_of(experiment: ExperimentConfig, run: FullRun) -> TrainingConfig:
+    """Returns a full run as what `rampart train` takes, for whoever wants it again or otherwise."""
+    resources = experiment.resources.model_dump(exclude={"concurrent_trials"})
+    return TrainingConfig(
+        name=f"{experiment.name}-{run.key}",
+        runs_dir=experiment.runs_dir,
+        trial=run.config,
+        validation=experiment.early_check,
+        resources=WorkersConfig.model_validate(resources),
+        checkpoints=experiment.checkpoints,
+        log_to=("tensorboard",),
+    )
 
 
 def write_cards(folder: SearchFolder) -> None:
@@ -122,8 +141,10 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
             rungs=(),
             early_check=experiment.early_check,
             resources=experiment.resources,
+            checkpoints=experiment.checkpoints,
             checkpoint=str(root / "checkpoint"),
             clean_starts=str(folder.clean_starts),
+            manifests=str(folder.manifests),
             clean_recipe=experiment.base,
             storage=str(folder.ray / "full"),
         ),

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search.folder import SearchFolder
+from search.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
 from search.records import TrialRecord
-from trainers.atomic import replacing, write_atomically
-from trainers.metrics import Accuracy
 
 COLUMNS = {
     "key": "string",
@@ -22,16 +21,8 @@ COLUMNS = {
     "reason": "string",
     "epochs": "Int64",
     "check_epoch": "Int64",
-    "clean_accuracy": "Float64",
-    "clean_attack": "string",
-    "clean_n": "Int64",
-    "clean_low": "Float64",
-    "clean_high": "Float64",
-    "robust_accuracy": "Float64",
-    "robust_attack": "string",
-    "robust_n": "Int64",
-    "robust_low": "Float64",
-    "robust_high": "Float64",
+    **accuracy_columns("clean"),
+    **accuracy_columns("robust"),
     "raw_robust_accuracy": "Float64",
     "train_seconds": "Float64",
     "check_seconds": "Float64",
@@ -52,24 +43,18 @@ def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     that the types of the columns never depend on which trial came first.
     """
     rows = [_row(record) for record in records]
-    fixed = {
-        name: pd.Series([row.get(name) for row in rows], dtype=kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        for name, kind in COLUMNS.items()
-    }
     paths = sorted({path for record in records for path in record.params})
     sampled = {
         f"params.{path}": _param_column([record.params.get(path) for record in records])
         for path in paths
     }
-    return pd.DataFrame({**fixed, **sampled})
+    return typed_frame(rows, COLUMNS).assign(**sampled)
 
 
 def write_tables(folder: SearchFolder, records: Sequence[TrialRecord]) -> None:
     """Replaces `trials.parquet` and `trials.csv`, each atomically."""
-    frame = trials_frame(records)
-    write_atomically(folder.table("csv"), frame.to_csv(index=False))
-    with replacing(folder.table("parquet")) as file:
-        frame.to_parquet(file, index=False)
+    csv, parquet = folder.table("csv"), folder.table("parquet")
+    write_frame(trials_frame(records), csv=csv, parquet=parquet)
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -98,21 +83,10 @@ def _row(record: TrialRecord) -> dict[str, object]:
     if record.checks:
         epoch, check = record.checks[-1]
         row |= {"check_epoch": epoch}
-        row |= _accuracy_cells("clean", check.clean) | _accuracy_cells("robust", check.robust)
+        row |= accuracy_cells("clean", check.clean) | accuracy_cells("robust", check.robust)
     if record.last_raw_check:
         row |= {"raw_robust_accuracy": record.last_raw_check.robust.value}
     return row
-
-
-def _accuracy_cells(prefix: str, accuracy: Accuracy) -> dict[str, object]:
-    low, high = accuracy.interval
-    return {
-        f"{prefix}_accuracy": accuracy.value,
-        f"{prefix}_attack": accuracy.attack,
-        f"{prefix}_n": accuracy.n,
-        f"{prefix}_low": low,
-        f"{prefix}_high": high,
-    }
 
 
 def _param_column(values: Sequence[object]) -> pd.Series:

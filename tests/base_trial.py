@@ -91,6 +91,7 @@ BASE: dict[str, Any] = {
     "ema_horizon": 0.0,
     "epochs": 3,
     "batch_size": 8,
+    "non_finite": "stop",
     "compute": {
         "precision": "fp32",
         "channels_last": False,

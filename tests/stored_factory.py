@@ -48,6 +48,7 @@ def stored_trial(path: Path, **changes: Any) -> TrialConfig:
         "train_images": "all",
         "select_images": CLASSES,
         "test_images": CLASSES,
+        "extra": {"source": "none", "path": "", "share": 0.0},
         "max_bad": 0.0,
         "seed": 0,
         **changes.pop("data", {}),

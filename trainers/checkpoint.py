@@ -1,32 +1,61 @@
-"""What a trial needs to go on, and where it lies: one file in a folder, replaced atomically."""
+"""What a trial needs to go on, and where it lies: files in a folder, each whole or absent.
 
+`e00003-s000120.pt` was written 120 steps after the end of epoch 3; `best.pt` is one of the ends of
+epochs. A file ends with the SHA-256 of what comes before, which torch.load does not mind.
+"""
+
+import hashlib
 import io
-import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from models.ema import Ema
 from models.registry import build_model
-from trainers.atomic import replacing
+from trainers.atomic import write_atomically
 from trainers.config import TrialConfig
+from trainers.differences import differing_paths
 from trainers.metrics import Progress
 
-FILE = "checkpoint.pt"
+BEST = "best.pt"
+_NAME = re.compile(r"e\d{5}-s\d{6}\.pt")
+_DIGEST = 32
+"""Bytes of a SHA-256."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """A trial between two epochs. The tensors may be the live ones: save before it goes on."""
+    """A trial between two steps. The tensors may be the live ones: save before it goes on.
+
+    Random streams have no state: each step begins them anew.
+    """
 
     config: TrialConfig
     epoch: int
     """Epochs finished."""
+    losses: Float[Tensor, " steps"]
+    """Of each step of the epoch that runs; their number is the place in it."""
+    hits: Float[Tensor, " steps"]
+    """Images of those steps that the model got right."""
+    seconds: float
+    """That those steps took."""
+    lr_factor: float
+    """On the learning rate, after a roll-back."""
+    workers: int
+    """That trained last."""
     progress: Progress
     model: Mapping[str, Tensor]
     ema: Mapping[str, Any] | None
@@ -43,46 +72,79 @@ class CleanStart:
     """That this trial spent on it; 0 if another one had."""
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Tells whether a checkpoint was saved in `folder`."""
-    return (folder / FILE).is_file()
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints in `folder`, the latest last, without the best one's second name."""
+    return sorted(path for path in folder.glob("e*.pt") if _NAME.fullmatch(path.name))
 
 
-def save_checkpoint(folder: Path, state: TrainState) -> None:
-    """Writes `folder/checkpoint.pt`; a reader sees the old file or the new one, never a part."""
-    content = {
-        "config": state.config.model_dump_json(),
-        "epoch": state.epoch,
-        "progress": state.progress.model_dump_json(),
-        "model": dict(state.model),
-        "ema": None if state.ema is None else dict(state.ema),
-        "optimizer": dict(state.optimizer),
-    }
-    with replacing(folder / FILE) as file:
-        torch.save(content, file)
+def ends_of_epochs(folder: Path) -> list[Path]:
+    """Returns those of `checkpoints` that were written between two epochs."""
+    return [path for path in checkpoints(folder) if path.name.endswith("-s000000.pt")]
 
 
-def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState:
-    """Reads the state of the trial `config` to the CPU.
+def save_checkpoint(folder: Path, state: TrainState) -> Path:
+    """Writes one file of `folder`, whole or not at all, and returns it."""
+    content = io.BytesIO()
+    torch.save(
+        {
+            **vars(state),
+            "config": state.config.model_dump_json(),
+            "progress": state.progress.model_dump_json(),
+            "model": dict(state.model),
+            "ema": None if state.ema is None else dict(state.ema),
+            "optimizer": dict(state.optimizer),
+        },
+        content,
+    )
+    path = folder / f"e{state.epoch:05d}-s{len(state.losses):06d}.pt"
+    data = content.getvalue()
+    write_atomically(path, data + hashlib.sha256(data).digest())
+    return path
+
+
+def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState | None:
+    """Reads the latest whole checkpoint of the trial `config` to the CPU; None if there is none.
+
+    A damaged one is passed over: the log and the `events` of the state's progress say so.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint.
-        ValueError: If the file is damaged, or belongs to another config.
+        ValueError: If all are damaged, or the latest belongs to another config.
     """
-    state = _read(folder)
-    if differing := differing_paths(state.config, config):
-        raise ValueError(f"{folder / FILE} belongs to another config: {'; '.join(differing)}")
-    return state
+    passed: list[str] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            state = read_checkpoint(path)
+        except DamagedError as error:
+            log.warning("damaged checkpoint=%s", path)
+            passed.append(str(error))
+            continue
+        if differing := differing_paths(state.config, config):
+            raise ValueError(f"{path} belongs to another config: {'; '.join(differing)}")
+        return _with_events(state, [f"{why}; went on from {path.name}" for why in passed])
+    if passed:
+        raise ValueError(
+            f"every checkpoint in {folder} is damaged: {'; '.join(passed)}; remove them to begin "
+            "anew"
+        )
+    return None
 
 
-def load_model(folder: Path) -> tuple[TrialConfig, nn.Module]:
+def _with_events(state: TrainState, events: Sequence[str]) -> TrainState:
+    progress = state.progress.model_copy(update={"events": (*state.progress.events, *events)})
+    return replace(state, progress=progress)
+
+
+def load_model(path: Path) -> tuple[TrialConfig, nn.Module]:
     """Builds the scored model, on the CPU in eval mode: the averaged weights where the EMA is on.
 
+    Args:
+        path: A checkpoint, or a folder of them: there the end of the last whole epoch counts.
+
     Raises:
-        FileNotFoundError: If there is no checkpoint.
+        FileNotFoundError: If there is none.
         ValueError: If the file is damaged.
     """
-    state = _read(folder)
+    state = read_checkpoint(_to_evaluate(path))
     data = state.config.data
     model = build_model(
         state.config.model, num_classes=data.num_classes, resolution=data.resolution
@@ -95,49 +157,59 @@ def load_model(folder: Path) -> tuple[TrialConfig, nn.Module]:
     return state.config, ema.averaged.eval()
 
 
-def differing_paths(saved: TrialConfig, asked: TrialConfig) -> list[str]:
-    """Spells out each dotted path at which two configs differ, with both values."""
-    left = dict(_leaves(saved.model_dump(mode="json")))
-    right = dict(_leaves(asked.model_dump(mode="json")))
-    return [
-        f"{path} is {left.get(path, 'absent')!r} there, {right.get(path, 'absent')!r} here"
-        for path in sorted({*left, *right})
-        if left.get(path, "absent") != right.get(path, "absent")
-    ]
+def _to_evaluate(path: Path) -> Path:
+    if path.is_file():
+        return path
+    ends = ends_of_epochs(path)
+    if not ends:
+        raise FileNotFoundError(f"no checkpoint of a whole epoch at {path}")
+    return ends[-1]
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+class DamagedError(ValueError):
+    """A file that is not what was written."""
 
 
-def _read(folder: Path) -> TrainState:
-    path = folder / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
+def read_checkpoint(path: Path) -> TrainState:
+    """Reads one file to the CPU.
+
+    Raises:
+        DamagedError: If its bytes are not those that were written.
+        ValueError: If it is of another version.
+    """
     # Through memory, so that an OSError means the storage and never a short file.
-    data = io.BytesIO(path.read_bytes())
-    try:
-        content = torch.load(data, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from error
+    data = path.read_bytes()
+    whole, digest = data[:-_DIGEST], data[-_DIGEST:]
+    if hashlib.sha256(whole).digest() != digest:
+        raise DamagedError(f"{path} is damaged, or not a checkpoint of a trial")
+    content: dict[str, Any] = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    config, progress = content.pop("config"), content.pop("progress")
     try:
         return TrainState(
-            config=TrialConfig.model_validate_json(content["config"]),
-            epoch=content["epoch"],
-            progress=Progress.model_validate_json(content["progress"]),
-            model=content["model"],
-            ema=content["ema"],
-            optimizer=content["optimizer"],
+            config=TrialConfig.model_validate_json(config),
+            progress=Progress.model_validate_json(progress),
+            **content,
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a trial: it lacks {error}") from error
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:5])
         raise ValueError(
             f"{path} was written by a version whose configs differ in {fields}; evaluate it with "
             "that version"
         ) from error
+
+
+def mark_best(path: Path) -> None:
+    """Gives a checkpoint the second name `best.pt`, which no pruning takes away."""
+    draft = path.with_name(f".{BEST}.{uuid.uuid4().hex[:8]}")
+    try:
+        os.link(path, draft)
+    except OSError:  # storage that knows no second names
+        shutil.copyfile(path, draft)
+    draft.replace(path.with_name(BEST))
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Removes all but the latest `keep` checkpoints, the latest end of an epoch and the best."""
+    paths = checkpoints(folder)
+    for path in set(paths) - {*paths[-keep:], *ends_of_epochs(folder)[-1:]}:
+        path.unlink()

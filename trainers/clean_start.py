@@ -5,22 +5,17 @@ the clean training goes is the search's to say, not the trial's, so that trials 
 it whatever recipe they try.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
 from models.clean_start import clean_start_key
-from trainers.checkpoint import (
-    CleanStart,
-    TrainState,
-    has_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from trainers.checkpoint import CleanStart, prune, save_checkpoint
 from trainers.config import TrialConfig
 from trainers.data.load import Images
+from trainers.group import Group
 from trainers.loop import fit
+from trainers.saving import load_together
+from trainers.stop import Request, StoppedError
 
 
 def clean_start(
@@ -29,26 +24,26 @@ def clean_start(
     *,
     recipe: TrialConfig,
     images: Images,
-    rank: int,
-    world_size: int,
-    device: torch.device,
+    group: Group,
+    ask: Callable[[], Request],
 ) -> CleanStart:
     """Returns the weights after `config.weights.clean_epochs` epochs without an attack.
 
-    They lie in `folder/KEY`, one checkpoint after each epoch; what is there is not trained again.
-    Trials that begin at the same moment both train them, to the same weights.
+    They lie in `folder/KEY`, with a checkpoint after each epoch; what is there is not trained
+    again. Trials that begin at the same moment both train them, to the same weights.
 
     Args:
         recipe: Whose optimiser, augmentation and batch are used.
-        images, rank, world_size, device: As for `fit`.
+        images, group, ask: As for `fit`.
 
     Raises:
         FloatingPointError: If the loss is not finite.
+        StoppedError: If it was asked to stop.
         ValueError: If the checkpoint is damaged.
     """
     clean = clean_config(config, recipe=recipe)
     place = folder / _key(clean, images)
-    state = _read_together(place, clean, rank=rank, world_size=world_size)
+    state = load_together(place, clean, group)
     before = 0 if state is None else state.epoch
     if state is None or before < clean.epochs:
         states = fit(
@@ -56,16 +51,18 @@ def clean_start(
             images=images,
             rungs=(),
             evaluate=None,
-            rank=rank,
-            world_size=world_size,
-            device=device,
+            group=group,
             resume=state,
             start=None,
+            ask=ask,
         )
         for state in states:
-            if rank == 0:
+            if group.rank == 0:
                 save_checkpoint(place, state)
+                prune(place, keep=1)
     assert state is not None
+    if state.epoch < clean.epochs:
+        raise StoppedError(f"stopped in the clean training, after epoch {state.epoch}")
     mine = [epoch.seconds for epoch in state.progress.history if epoch.epoch > before]
     return CleanStart(model=state.model, seconds=sum(mine, 0.0))
 
@@ -104,17 +101,6 @@ def clean_config(config: TrialConfig, *, recipe: TrialConfig) -> TrialConfig:
             "epochs": config.weights.clean_epochs,
         }
     )
-
-
-def _read_together(
-    place: Path, clean: TrialConfig, *, rank: int, world_size: int
-) -> TrainState | None:
-    """Reads on rank 0 for all: another trial may write between two looks."""
-    is_reader = rank == 0 and has_checkpoint(place)
-    states = [load_checkpoint(place, clean) if is_reader else None]
-    if world_size > 1:
-        dist.broadcast_object_list(states, src=0)
-    return states[0]
 
 
 def _key(clean: TrialConfig, images: Images) -> str:

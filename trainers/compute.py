@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainers.config import ComputeConfig
+from trainers.group import Group
 
 GRAPHS = 256
 """Most graphs of one function; beyond them torch would go on without compiling, unasked."""
@@ -49,7 +50,7 @@ def in_format(x: Tensor, compute: ComputeConfig) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if compute.channels_last else x
 
 
-def for_training(network: nn.Module, compute: ComputeConfig, *, world_size: int) -> nn.Module:
+def for_training(network: nn.Module, compute: ComputeConfig, *, group: Group) -> nn.Module:
     """Returns the network that the backward pass goes through: compiled, gradients shared.
 
     Attacks run the bare one, so that they wake no reducer.
@@ -57,9 +58,13 @@ def for_training(network: nn.Module, compute: ComputeConfig, *, world_size: int)
     if compute.compile:
         # Typed for functions; a module comes back as a module.
         network = torch.compile(network, dynamic=False)  # pyright: ignore
-    if world_size == 1:
+    if group.size == 1:
         return network
-    return DistributedDataParallel(network, broadcast_buffers=False)  # see `share_buffers`
+    return DistributedDataParallel(
+        network,
+        broadcast_buffers=False,  # see `share_buffers`
+        static_graph=True,
+    )
 
 
 def compiling(is_on: bool) -> AbstractContextManager[object]:
@@ -98,17 +103,15 @@ def share_buffers(model: nn.Module) -> None:
         buffer.copy_(part.view_as(buffer))
 
 
-def synchronized(
-    model: nn.Module, compute: ComputeConfig, *, world_size: int, device: torch.device
-) -> nn.Module:
+def synchronized(model: nn.Module, compute: ComputeConfig, *, group: Group) -> nn.Module:
     """Turns batch norm into one over all ranks, if `compute` says so and there are several.
 
     Raises:
         ValueError: If the ranks have no GPUs.
     """
-    if not compute.sync_bn or world_size == 1:
+    if not compute.sync_bn or group.size == 1:
         return model
-    if device.type != "cuda":
+    if group.device.type != "cuda":
         raise ValueError("compute.sync_bn needs GPU workers; set it to false, or take 1 worker")
     # torch's own conversion would drop the activation inside timm's BatchNormAct2d.
     return convert_sync_batchnorm(model)

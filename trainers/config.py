@@ -143,8 +143,9 @@ class ComputeConfig(Config):
     compile: bool
     """torch.compile of the attack as one graph, and of the training pass; minutes at the start."""
     accumulation: int = Field(ge=1)
-    """Parts that each rank's share of a batch is worked off in; memory falls, the result stays, but
-    for batch norm and the random numbers of drop-path."""
+    """Parts that each worker's share of a batch is worked off in; memory falls, the result stays,
+    but for batch norm and the random numbers of drop-path. Where workers are lost, the others take
+    more parts."""
     checkpointing: bool
     """Recomputes activations in the training pass: less memory, a third more time there. Batch
     norm then counts each batch twice in its running statistics."""
@@ -184,6 +185,9 @@ class TrialConfig(Config):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     """Global batch, over all workers."""
+    non_finite: Literal["stop", "roll_back"]
+    """What follows a loss that is not finite: the end, or once a return to the last checkpoint with
+    half the learning rate from there on."""
     compute: ComputeConfig
     seed: int = Field(ge=0)
 
@@ -194,6 +198,13 @@ class TrialConfig(Config):
             raise ValueError(
                 f"batch_size ({self.batch_size}) must not exceed data.train_images "
                 f"({self.data.train_images})"
+            )
+        share = self.data.extra_share
+        extra = round(share * self.batch_size)
+        if share and not 0 < extra < self.batch_size:
+            raise ValueError(
+                f"data.extra.share ({share:g}) of batch_size ({self.batch_size}) is {extra} "
+                "images, and must leave some of each source; change the share, or raise the batch"
             )
         if self.batch_size % 2 and (self.augment.mixup or self.augment.cutmix):
             raise ValueError(
@@ -217,36 +228,46 @@ class TrialConfig(Config):
         return self
 
 
+class CheckpointsConfig(Config):
+    """When training is saved, and how much of it stays: where it can go on, not the weights."""
+
+    minutes: float = Field(gt=0)
+    """Between two checkpoints within an epoch; each epoch ends with one, too."""
+    keep: int = Field(ge=1)
+    """Latest checkpoints that stay while training goes on, beside the latest end of an epoch and
+    the best one; a damaged one falls back on the one before. At the end, the last and the best."""
+
+
 def config_hash(config: Config) -> str:
     """Returns 12 hex digits of the SHA-256 of the config's canonical JSON."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def local_batch(config: TrialConfig, world_size: int) -> int:
-    """Returns the images of each batch that one rank sees.
+def shares(config: TrialConfig, workers: int) -> tuple[int, ...]:
+    """Returns the images of each batch that each worker gets: as equal as can be.
+
+    Pairs that MixUp or CutMix mixes stay together.
 
     Raises:
-        ValueError: If the batch cannot be shared evenly, or MixUp or CutMix would see an odd share.
+        ValueError: If one gets too few.
     """
-    local, rest = divmod(config.batch_size, world_size)
-    if rest:
+    unit = 2 if config.augment.mixup or config.augment.cutmix else 1
+    each, rest = divmod(config.batch_size // unit, workers)
+    least = unit * each
+    if not least:
         raise ValueError(
-            f"batch_size ({config.batch_size}) must be divisible by the {world_size} workers"
+            f"batch_size ({config.batch_size}) must give each of the {workers} workers "
+            f"{'a pair of images' if unit == 2 else 'an image'}; raise it, or take fewer workers"
         )
-    if local % 2 and (config.augment.mixup or config.augment.cutmix):
+    if config.attack.fraction > 0 and not round(config.attack.fraction * least):
         raise ValueError(
-            f"each of the {world_size} workers gets {local} images of a batch; augment.mixup and "
-            "augment.cutmix need an even number"
-        )
-    if config.attack.fraction > 0 and not round(config.attack.fraction * local):
-        raise ValueError(
-            f"attack.fraction ({config.attack.fraction:g}) of the {local} images that each worker "
+            f"attack.fraction ({config.attack.fraction:g}) of the {least} images that a worker "
             "gets of a batch is none; set it to 0, or take a larger batch"
         )
-    if local % config.compute.accumulation:
+    if least < config.compute.accumulation:
         raise ValueError(
-            f"each of the {world_size} workers gets {local} images of a batch, which "
-            f"compute.accumulation ({config.compute.accumulation}) must divide"
+            f"a worker gets {least} images of a batch, fewer than the compute.accumulation "
+            f"({config.compute.accumulation}) parts to work them off in; lower it"
         )
-    return local
+    return tuple(unit * (each + (rank < rest)) for rank in range(workers))

@@ -1,35 +1,38 @@
-"""Adversarial training of one trial on one rank: attack, step, average, and yield every epoch.
+"""Adversarial training of one trial on one rank: attack, step, average, and yield the state.
 
-Whoever iterates reports, saves and stops. Every stream of random numbers begins anew with each
-epoch, from (seed, epoch, rank), so a run that is resumed after an epoch goes on bit by bit.
+Whoever iterates reports, saves and ends. Every stream of random numbers begins anew with each step,
+from (seed, step, rank), so a run that is resumed after any step goes on bit by bit.
 """
 
-import math
 import random
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.freeze import train_mode
 from trainers.augment import augment
 from trainers.checkpoint import CleanStart, TrainState
-from trainers.config import TrialConfig, local_batch
+from trainers.config import TrialConfig, shares
 from trainers.data.images import Batch
 from trainers.data.load import Images
+from trainers.group import Group
 from trainers.losses import soft_targets
 from trainers.metrics import Check, EpochMetrics
-from trainers.schedules import lr_at, resolution_at, share_at, steps_at
+from trainers.plan import plan_epoch, steps_per_epoch
+from trainers.schedules import lr_at, share_at, steps_at
 from trainers.session import Session, begin_session, state_of
 from trainers.step import train_step
+from trainers.stop import Request
+from trainers.tally import empty_tally
 
-STEPS_PER_CHECK = 20
+STEPS_PER_LOOK = 20
 """On an accelerator the loss is looked at this often, because each look waits for the device."""
+_NOT_FINITE = 3
+"""Above every `Request`: no state is yielded."""
 
 
 def fit(
@@ -38,77 +41,53 @@ def fit(
     images: Images,
     rungs: Collection[int],
     evaluate: Callable[[nn.Module], Check] | None,
-    rank: int,
-    world_size: int,
-    device: torch.device,
+    group: Group,
     resume: TrainState | None,
     start: CleanStart | None,
+    ask: Callable[[], Request] = lambda: Request.NOTHING,
 ) -> Iterator[TrainState]:
-    """Trains from the start or from `resume`, and yields the state after each epoch.
+    """Trains from the start or from `resume`; yields the state after each epoch and when asked to.
 
     Args:
         images: The train split; what does not fill a batch is left out, another part each epoch.
         rungs: Epochs, counted from 1, after which `evaluate` runs; the last epoch always does.
         evaluate: Gets the scored weights in eval mode, on rank 0 only: elsewhere `check` is None.
             Without it nothing is checked.
-        world_size: Ranks that share each batch; above 1 the default process group must exist.
-        resume: A state of the same config.
+        resume: A state of the same config and images.
         start: The clean training to begin from, where the config asks for one; not read with
             `resume`.
+        ask: Called on every rank after a step, or after `STEPS_PER_LOOK` on an accelerator. After
+            STOP, the state that it yields is the last.
 
     Raises:
         ValueError: If the batch cannot be shared among the ranks or the images do not fill it.
-        FloatingPointError: While iterating, if the loss is not finite.
+        FloatingPointError: While iterating, if the loss is not finite on any rank.
     """
-    local_batch(config, world_size)
-    if len(images) < config.batch_size:
+    shares(config, group.size)
+    if not steps_per_epoch(config, len(images)):
         raise ValueError(f"{len(images)} images do not fill a batch of {config.batch_size}")
-    session = begin_session(
-        config,
-        images,
-        rank=rank,
-        world_size=world_size,
-        device=device,
-        resume=resume,
-        start=start,
-    )
-    return _epochs(session, rungs, evaluate)
-
-
-@dataclass(kw_only=True)
-class _Tally:
-    """Losses and hits of one epoch, left on the device."""
-
-    losses: list[Tensor] = field(default_factory=list[Tensor])
-    hits: list[Tensor] = field(default_factory=list[Tensor])
-    """Images of each step that the model got right."""
-    checked: int = 0
-
-    def require_finite(self, epoch: int) -> None:
-        """Raises FloatingPointError with the epoch, from 1, and the step, from 0, if need be."""
-        unseen = self.losses[self.checked :]
-        values = torch.stack(unseen).tolist() if unseen else []
-        for step, loss in enumerate(values, self.checked):
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"loss is {loss} at {epoch=}, {step=}")
-        self.checked = len(self.losses)
+    session = begin_session(config, images, group=group, resume=resume, start=start)
+    return _epochs(session, rungs, evaluate, ask)
 
 
 def _epochs(
-    session: Session, rungs: Collection[int], evaluate: Callable[[nn.Module], Check] | None
+    session: Session,
+    rungs: Collection[int],
+    evaluate: Callable[[nn.Module], Check] | None,
+    ask: Callable[[], Request],
 ) -> Iterator[TrainState]:
-    is_first = True
     while session.epoch < session.config.epochs:
-        metrics, first_step_at = _train_epoch(session)
+        for request in _train_epoch(session, ask):
+            yield state_of(session)
+            if request is Request.STOP:
+                return
+        metrics = _metrics(session)
         session.epoch += 1
+        session.tally = empty_tally()
         is_rung = session.epoch in {*rungs, session.config.epochs}
-        if evaluate is not None and session.rank == 0 and is_rung:
+        if evaluate is not None and session.group.rank == 0 and is_rung:
             metrics = metrics.model_copy(update=_checks(session, evaluate))
-        update: dict[str, object] = {"history": (*session.progress.history, metrics)}
-        if is_first:
-            update["first_step_at"] = first_step_at
-        session.progress = session.progress.model_copy(update=update)
-        is_first = False
+        _note(session, history=(*session.progress.history, metrics))
         yield state_of(session)
 
 
@@ -119,104 +98,121 @@ def _checks(session: Session, evaluate: Callable[[nn.Module], Check]) -> dict[st
     return {"check": evaluate(session.ema.averaged), "raw_check": raw}
 
 
-def _train_epoch(session: Session) -> tuple[EpochMetrics, float]:
-    """Runs one epoch; returns its metrics without a check, and when its first step ended."""
-    config, epoch, started = session.config, session.epoch + 1, time.perf_counter()
-    augment_stream, attack_stream = _seed_streams(session)
+def _note(session: Session, **update: object) -> None:
+    session.progress = session.progress.model_copy(update=update)
+
+
+def _train_epoch(session: Session, ask: Callable[[], Request]) -> Iterator[Request]:
+    """Runs what is left of an epoch; yields what was asked whenever the state is whole."""
+    before, started, group = session.tally.seconds, time.perf_counter(), session.group
     train_mode(session.model)
-    tally, first_step_at, lr, radius = _Tally(), 0.0, 0.0, 0.0
+    first = len(session.tally.losses)
     batches = plan_epoch(
-        config,
+        session.config,
         images=len(session.images),
+        extra=session.images.extra,
         epoch=session.epoch,
-        rank=session.rank,
-        world_size=session.world_size,
-    )
+        rank=group.rank,
+        workers=group.size,
+    )[first:]
     stream = session.images.stream(batches, epoch=session.epoch)
-    for step, (batch, (pixels, labels)) in enumerate(zip(batches, stream, strict=True)):
-        progress = (session.epoch + step / session.steps_per_epoch) / config.epochs
-        x, targets = _prepare(session, pixels, labels, batch.side, augment_stream)
-        lr = lr_at(progress, config.optim, batch_size=config.batch_size)
-        radius = share_at(progress, config.eps_schedule)
-        loss, hits = train_step(
-            session,
-            x,
-            targets,
-            lr=lr,
-            radius=radius,
-            steps=steps_at(progress, config.steps_schedule, steps=config.attack.steps),
-            turn=session.epoch * session.steps_per_epoch + step,
-            generator=attack_stream,
-        )
-        tally.losses.append(loss)
-        tally.hits.append(hits)
-        if session.device.type == "cpu" or step % STEPS_PER_CHECK == 0:
-            tally.require_finite(epoch)
-        if step == 0:
-            first_step_at = time.time()
-    tally.require_finite(epoch)
-    loss, accuracy = _means(session, tally)
-    metrics = EpochMetrics(
-        epoch=epoch,
-        train_loss=loss,
-        train_accuracy=accuracy,
-        lr=lr,
-        eps=radius * config.threat.eps,
-        seconds=time.perf_counter() - started,
+    for step, (batch, (pixels, labels)) in enumerate(zip(batches, stream, strict=True), first):
+        _take_step(session, step, batch, pixels, labels)
+        session.tally.seconds = before + time.perf_counter() - started
+        if not session.progress.first_step_at:
+            _note(session, first_step_at=time.time())
+        is_last = step == session.steps_per_epoch - 1
+        if is_last or group.device.type == "cpu" or step % STEPS_PER_LOOK == 0:
+            request = _look(session, ask())
+            if request is not Request.NOTHING:
+                pause = time.perf_counter()
+                yield request
+                started += time.perf_counter() - pause
+
+
+def _take_step(session: Session, step: int, batch: Batch, pixels: Tensor, labels: Tensor) -> None:
+    config, turn = session.config, session.epoch * session.steps_per_epoch + step
+    augment_stream, attack_stream = _seed_streams(session, turn)
+    progress = _progress(session, step)
+    x, targets = _prepare(session, pixels, labels, batch.side, augment_stream)
+    loss, hits = train_step(
+        session,
+        x,
+        targets,
+        lr=_lr(session, progress),
+        radius=share_at(progress, config.eps_schedule),
+        steps=steps_at(progress, config.steps_schedule, steps=config.attack.steps),
+        turn=turn,
+        generator=attack_stream,
+    )
+    session.tally.add(loss * (len(x) / config.batch_size), hits)
+
+
+def _look(session: Session, asked: Request) -> Request:
+    """Gathers what the ranks counted, and returns the most that one of them asks.
+
+    Raises:
+        FloatingPointError: If a loss is not finite, with the epoch, from 1, and the step, from 0.
+    """
+    bad = session.tally.first_bad_step()
+    highest = session.group.highest(_NOT_FINITE if bad else asked)
+    if highest == _NOT_FINITE:
+        epoch = session.epoch + 1
+        if bad is None:
+            raise FloatingPointError(f"loss of another worker is not finite at {epoch=}")
+        step, loss = bad
+        raise FloatingPointError(f"loss is {loss} at {epoch=}, {step=}")
+    session.tally.gather(session.group)
+    return Request(highest)
+
+
+def _metrics(session: Session) -> EpochMetrics:
+    """Returns those of the epoch whose last step was taken, without a check."""
+    config, tally = session.config, session.tally
+    progress = _progress(session, len(tally.losses) - 1)
+    return EpochMetrics(
+        epoch=session.epoch + 1,
+        train_loss=tally.losses.mean().item(),
+        train_accuracy=tally.hits.sum().item() / (len(tally.hits) * config.batch_size),
+        lr=_lr(session, progress),
+        eps=share_at(progress, config.eps_schedule) * config.threat.eps,
+        seconds=tally.seconds,
         check=None,
         raw_check=None,
     )
-    return metrics, first_step_at
 
 
-def _seed_streams(session: Session) -> tuple[torch.Generator, torch.Generator]:
-    """Seeds all that draws numbers in this epoch; returns the streams of augmentation and attack.
+def _progress(session: Session, step: int) -> float:
+    """Returns the share of training before a step of the running epoch."""
+    return (session.epoch + step / session.steps_per_epoch) / session.config.epochs
+
+
+def _lr(session: Session, progress: float) -> float:
+    config = session.config
+    return session.lr_factor * lr_at(progress, config.optim, batch_size=config.batch_size)
+
+
+def _seed_streams(session: Session, turn: int) -> tuple[torch.Generator, torch.Generator]:
+    """Seeds all that draws numbers in a step; returns the streams of augmentation and attack.
 
     Drop-path and whatever a library draws by itself use the global streams.
     """
     words = np.random.SeedSequence(
-        (session.config.seed, session.epoch, session.rank), spawn_key=(1,)
+        (session.config.seed, turn, session.group.rank), spawn_key=(1,)
     ).generate_state(3, np.uint32)
     of_all, of_augment, of_attack = (int(word) for word in words)
     torch.manual_seed(of_all)
     random.seed(of_all)
     np.random.seed(of_all)
-    attack_stream = torch.Generator(session.device).manual_seed(of_attack)
+    attack_stream = torch.Generator(session.group.device).manual_seed(of_attack)
     return torch.Generator().manual_seed(of_augment), attack_stream
-
-
-def plan_epoch(
-    config: TrialConfig, *, images: int, epoch: int, rank: int, world_size: int
-) -> list[Batch]:
-    """Returns one rank's share of each batch, in an order that only (seed, epoch) decides.
-
-    Each image comes once, on one rank, but for those that do not fill a batch: they sit this epoch
-    out.
-
-    Args:
-        images: Of the train split.
-        epoch: From 0.
-    """
-    word = np.random.SeedSequence((config.seed, epoch), spawn_key=(0,)).generate_state(1)
-    order = torch.randperm(images, generator=torch.Generator().manual_seed(int(word[0])))
-    local, steps = local_batch(config, world_size), images // config.batch_size
-    batches: list[Batch] = []
-    for step in range(steps):
-        first = step * config.batch_size + rank * local
-        side = resolution_at(
-            (epoch + step / steps) / config.epochs,
-            config.resolution_schedule,
-            resolution=config.data.resolution,
-        )
-        batches.append(Batch(index=order[first : first + local], side=side))
-    return batches
 
 
 def _prepare(
     session: Session, pixels: Tensor, labels: Tensor, side: int, stream: torch.Generator
 ) -> tuple[Float[Tensor, "batch 3 h w"], Float[Tensor, "batch classes"]]:
     """Brings a batch to the device as it is stored, and augments it there."""
-    config = session.config
+    config, device = session.config, session.group.device
     targets = soft_targets(
         labels,
         num_classes=config.data.num_classes,
@@ -225,16 +221,5 @@ def _prepare(
     augmentation = config.augment
     if session.images.crops_itself:
         augmentation = augmentation.model_copy(update={"crop_scale": 1.0})
-    x = pixels.to(session.device, non_blocking=True).to(torch.float32) / 255
-    return augment(x, targets.to(session.device), augmentation, side=side, generator=stream)
-
-
-def _means(session: Session, tally: _Tally) -> tuple[float, float]:
-    """Returns loss and accuracy over all ranks."""
-    sums = torch.stack([torch.stack(tally.losses).sum(), torch.stack(tally.hits).sum()])
-    if session.world_size > 1:
-        dist.all_reduce(sums)
-    steps = len(tally.losses)
-    loss_sum, hits = sums.tolist()
-    images = steps * session.config.batch_size
-    return loss_sum / (steps * session.world_size), hits / images
+    x = pixels.to(device, non_blocking=True).to(torch.float32) / 255
+    return augment(x, targets.to(device), augmentation, side=side, generator=stream)

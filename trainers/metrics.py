@@ -4,6 +4,7 @@ An accuracy never travels without its attack and n; its interval follows from th
 """
 
 import math
+from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
@@ -74,6 +75,12 @@ class EpochMetrics(Config):
     """Of the raw weights beside the averaged ones; None where the EMA is off."""
 
 
+def best_epoch(history: Sequence[EpochMetrics]) -> int | None:
+    """Returns the first epoch with the highest robust accuracy; None if none was checked."""
+    values = {epoch.epoch: epoch.check.robust.value for epoch in history if epoch.check is not None}
+    return max(values, key=lambda epoch: values[epoch], default=None)
+
+
 class Progress(Config):
     """All that is known of a trial; each report carries the whole, so none can be lost."""
 
@@ -82,10 +89,14 @@ class Progress(Config):
     """Forward multiply-adds of one image, in 10^9."""
     start: str
     """The weights that training began with, and how they fitted."""
+    images: str
+    """Hash of the train images; their manifests bear it in their names."""
     clean_seconds: float = Field(ge=0)
     """Of a clean training before the trial, by this trial itself."""
     first_step_at: float
     """Unix time of the end of the first training step of the latest session."""
+    events: tuple[str, ...]
+    """What befell the training: a damaged checkpoint, a roll-back, another number of workers."""
     history: tuple[EpochMetrics, ...]
 
     @property

@@ -1,6 +1,5 @@
 """What lives as long as one process trains: model, optimiser, average, and how far they got."""
 
-import time
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +21,13 @@ from trainers.compute import (
 )
 from trainers.config import TrialConfig
 from trainers.data.load import Images
+from trainers.group import Group
 from trainers.metrics import Progress
 from trainers.optim import build_optimizer
+from trainers.plan import steps_per_epoch
 from trainers.schedules import resolution_at
 from trainers.start import load_start
+from trainers.tally import Tally, empty_tally
 
 
 @dataclass(kw_only=True)
@@ -34,9 +36,9 @@ class Session:
 
     config: TrialConfig
     images: Images
-    rank: int
-    world_size: int
-    device: torch.device
+    group: Group
+    parts: int
+    """That this rank's share of a batch is worked off in."""
     model: nn.Module
     adversary: Adversary
     trained: nn.Module
@@ -48,19 +50,21 @@ class Session:
     progress: Progress
     epoch: int
     """Epochs finished."""
+    tally: Tally
+    """Of the epoch that runs."""
+    lr_factor: float
+    """On the learning rate, after a roll-back."""
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.images) // self.config.batch_size
+        return steps_per_epoch(self.config, len(self.images))
 
 
 def begin_session(
     config: TrialConfig,
     images: Images,
     *,
-    rank: int,
-    world_size: int,
-    device: torch.device,
+    group: Group,
     resume: TrainState | None,
     start: CleanStart | None,
 ) -> Session:
@@ -73,14 +77,14 @@ def begin_session(
         ValueError: If the model cannot be built, cannot compute as `config.compute` says, or cannot
             take the weights it is to start from.
     """
-    data, compute = config.data, config.compute
+    data, compute, device = config.data, config.compute, group.device
     size = forward_cost(config.model, num_classes=data.num_classes, resolution=data.resolution)
     torch.manual_seed(config.seed)  # the same weights on every rank
     model = build_model(config.model, num_classes=data.num_classes, resolution=data.resolution)
     clean = start.model if start else None
     origin = load_start(model, config, clean) if resume is None else resume.progress.start
     freeze(model, which=config.freeze)
-    model = synchronized(model, compute, world_size=world_size, device=device)
+    model = synchronized(model, compute, group=group)
     model = place(model, compute, device=device)
     network = in_precision(model, compute)
     with compiling(compute.compile):
@@ -88,15 +92,16 @@ def begin_session(
     if compute.checkpointing:
         set_checkpointing(model, True)  # refuses here, before the first step
         set_checkpointing(model, False)  # only the training pass recomputes
-    total_steps = config.epochs * (len(images) // config.batch_size)
+    total_steps = config.epochs * steps_per_epoch(config, len(images))
+    parts = -(-compute.accumulation * group.planned // group.size)
+    in_parts = compute.model_copy(update={"accumulation": parts})
     session = Session(
         config=config,
         images=images,
-        rank=rank,
-        world_size=world_size,
-        device=device,
+        group=group,
+        parts=parts,
         model=model,
-        adversary=Adversary(network, config),
+        adversary=Adversary(network, config.model_copy(update={"compute": in_parts})),
         trained=network,
         parameters=[p for p in model.parameters() if p.requires_grad],
         ema=_build_ema(model, config.ema_horizon * total_steps),
@@ -105,15 +110,19 @@ def begin_session(
             params_m=size.params_m,
             gmacs=size.gmacs,
             start=origin,
+            images=images.hash,
             clean_seconds=start.seconds if start else 0.0,
-            first_step_at=time.time(),
+            first_step_at=0.0,
+            events=(),
             history=(),
         ),
         epoch=0,
+        tally=empty_tally(),
+        lr_factor=1.0,
     )
     if resume is not None:
         _restore(session, resume)
-    session.trained = for_training(network, compute, world_size=world_size)
+    session.trained = for_training(network, compute, group=group)
     return session
 
 
@@ -148,10 +157,15 @@ def require_buildable(config: TrialConfig) -> None:
 
 
 def state_of(session: Session) -> TrainState:
-    """Returns the state after the latest epoch, with the live tensors."""
+    """Returns the present state, with the live tensors."""
     return TrainState(
         config=session.config,
         epoch=session.epoch,
+        losses=session.tally.losses,
+        hits=session.tally.hits,
+        seconds=session.tally.seconds,
+        lr_factor=session.lr_factor,
+        workers=session.group.size,
         progress=session.progress,
         model=session.model.state_dict(),
         ema=None if session.ema is None else session.ema.state_dict(),
@@ -170,4 +184,12 @@ def _restore(session: Session, state: TrainState) -> None:
     session.optimizer.load_state_dict(dict(state.optimizer))
     if session.ema is not None and state.ema is not None:
         session.ema.load_state_dict(state.ema)
-    session.progress, session.epoch = state.progress, state.epoch
+    events, size = state.progress.events, session.group.size
+    if state.workers != size:
+        where = f"epoch {state.epoch + 1}, step {len(state.losses)}"
+        events = (*events, f"{size} worker(s) instead of {state.workers} from {where}")
+    update = {"first_step_at": 0.0, "events": events}
+    session.progress = state.progress.model_copy(update=update)
+    session.epoch = state.epoch
+    session.tally = Tally(losses=state.losses, hits=state.hits, seconds=state.seconds)
+    session.lr_factor = state.lr_factor

@@ -36,7 +36,8 @@ def load_start(model: nn.Module, config: TrialConfig, clean: Mapping[str, Tensor
         return "random weights"
     path = Path(weights.init)
     state = read_state(path, weights=weights.entry)
-    check_origin(str(path), read_origin(path, weights=weights.entry), config.model)
+    origin = read_origin(path, weights=weights.entry)
+    check_origin(str(path), origin, config.model, allow=allow)
     if "size" in weights.allow:
         report = inherit(model, state, allow=allow)
     else:

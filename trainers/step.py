@@ -35,7 +35,7 @@ def train_step(
         right (a mean where each image is attacked in several ways).
     """
     x = in_format(x, session.config.compute)
-    if session.world_size > 1:
+    if session.group.size > 1:
         share_buffers(session.model)
     x_adv = session.adversary(
         x, targets, radius=radius, steps=steps, turn=turn, generator=generator
@@ -51,16 +51,15 @@ def train_step(
 
 
 def _backward(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves the gradient of the mean loss in the parameters, part by part."""
-    compute, copies = session.config.compute, len(x_adv) // len(x)
-    parts = compute.accumulation
-    attacked = [batch.chunk(parts) for batch in x_adv.chunk(copies)]
+    """Leaves the gradient of the mean loss over all ranks in the parameters, part by part."""
+    compute, copies, parts = session.config.compute, len(x_adv) // len(x), session.parts
+    attacked = [batch.tensor_split(parts) for batch in x_adv.chunk(copies)]
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     session.optimizer.zero_grad(set_to_none=True)
     if compute.checkpointing:
         set_checkpointing(session.model, True)
-    clean, goals = x.chunk(parts), targets.chunk(parts)
+    clean, goals = x.tensor_split(parts), targets.tensor_split(parts)
     for part, (x_part, goal) in enumerate(zip(clean, goals, strict=True)):
         with ExitStack() as stack:
             stack.enter_context(compiling(compute.compile))
@@ -68,12 +67,20 @@ def _backward(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tu
                 stack.enter_context(session.trained.no_sync())
             batch = torch.cat([of_threat[part] for of_threat in attacked])
             loss, right = _loss(session, x_part, batch, goal.repeat(copies, 1))
-            (loss / parts).backward()
-        losses.append(loss.detach())
+            (loss * _weight(session, len(x_part), of=len(x))).backward()
+        losses.append(loss.detach() * (len(x_part) / len(x)))
         hits.append(right / copies)
     if compute.checkpointing:
         set_checkpointing(session.model, False)  # the attack has memory to spare
-    return torch.stack(losses).mean(), torch.stack(hits).sum()
+    return torch.stack(losses).sum(), torch.stack(hits).sum()
+
+
+def _weight(session: Session, images: int, *, of: int) -> float:
+    """Returns what the mean loss of `images` weighs before DDP takes the mean over the ranks, whose
+    shares may differ by a pair."""
+    if session.group.size == 1:
+        return images / of
+    return images * session.group.size / session.config.batch_size
 
 
 def _loss(session: Session, x: Tensor, x_adv: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

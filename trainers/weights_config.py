@@ -23,10 +23,11 @@ class WeightsConfig(Config):
     cluster, on storage that every node sees."""
     entry: Literal["scored", "raw"]
     """`scored`: the averaged weights where the file has them. `raw`: the others."""
-    allow: tuple[Literal["head", "position", "stem", "size"], ...]
+    allow: tuple[Literal["head", "position", "stem", "normalize", "size"], ...]
     """What may differ from the weights found: a head of other classes and another stem stay random,
-    position embeddings are interpolated, and with `size` what overlaps is kept where the network is
-    wider or deeper."""
+    position embeddings are interpolated, with `normalize` weights from behind another normalisation
+    are taken as they are (Debenedetti et al.'s fine-tuning), and with `size` what overlaps is kept
+    where the network is wider or deeper."""
     clean_epochs: int = Field(ge=0)
     """Epochs of training without an attack before the trial, by the optimiser, augmentation and
     batch of the search's base; trials that agree on model and data share them. 0 for none."""

@@ -18,12 +18,11 @@ from ray.train.collective import broadcast_from_rank_zero
 from torch import nn
 
 from models.config import Config
-from trainers.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from trainers.clean_start import clean_start
-from trainers.config import TrialConfig
+from trainers.config import CheckpointsConfig, TrialConfig
 from trainers.data.load import load_train
-from trainers.loop import fit
-from trainers.metrics import NODE, PROGRESS, Check
+from trainers.group import Group
+from trainers.metrics import NODE, PROGRESS, Check, Progress
+from trainers.run import Place, run_trial
 
 
 class WorkerPayload(Config):
@@ -31,62 +30,69 @@ class WorkerPayload(Config):
 
     trial: TrialConfig
     checkpoint: str
-    """Folder of the checkpoint, on storage that every node sees; absolute."""
+    """Folder of the checkpoints, on storage that every node sees; absolute."""
+    checkpoints: CheckpointsConfig
     clean_starts: str
     """Folder that the trials of a search share for clean-trained weights; absolute."""
+    manifests: str
+    """Folder that they share for the lists of their images; absolute."""
     clean_recipe: TrialConfig
     """How clean trainings go: the base of the search."""
     rungs: tuple[int, ...]
+    workers: int
+    """That the run was planned for."""
     threads: int
     device: Literal["cpu", "cuda"]
     """Ray shows each worker its own GPU only, so `cuda` needs no index."""
 
 
-def train_worker(payload: WorkerPayload, evaluate: Callable[[nn.Module], Check]) -> None:
+def train_worker(
+    payload: WorkerPayload,
+    evaluate: Callable[[nn.Module], Check],
+    *,
+    must_stop: Callable[[], bool],
+) -> None:
     """Trains one rank, from the last checkpoint if there is one, and reports every epoch.
 
     Raises:
         FloatingPointError: If the loss is not finite.
-        ValueError: If the checkpoint belongs to another config or is damaged.
+        StoppedError: If it had to stop before its last epoch.
+        ValueError: If the checkpoint belongs to another config or other images, or is damaged.
     """
     torch.set_num_threads(payload.threads)
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    if world_size > 1:
-        _join_group(rank, world_size, backend="nccl" if payload.device == "cuda" else "gloo")
-    node = ray.get_runtime_context().get_node_id()
-    folder = Path(payload.checkpoint)
-    resume = load_checkpoint(folder, payload.trial) if has_checkpoint(folder) else None
-    if resume is not None:
-        # A kill may have come between the checkpoint and the news of it: tell it again.
-        ray.train.report({PROGRESS: resume.progress.model_dump_json(), NODE: node})
-    images, device = load_train(payload.trial), torch.device(payload.device)
-    start = None
-    if resume is None and payload.trial.weights.clean_epochs:
-        start = clean_start(
-            payload.trial,
-            Path(payload.clean_starts),
-            recipe=payload.clean_recipe,
-            images=images,
-            rank=rank,
-            world_size=world_size,
-            device=device,
+    group = Group(
+        rank=context.get_world_rank(),
+        size=context.get_world_size(),
+        planned=payload.workers,
+        device=torch.device(payload.device),
+    )
+    if group.size > 1:
+        _join_group(
+            group.rank, group.size, backend="nccl" if group.device.type == "cuda" else "gloo"
         )
-    for state in fit(
+    node = ray.get_runtime_context().get_node_id()
+
+    def report(progress: Progress) -> None:
+        ray.train.report({PROGRESS: progress.model_dump_json(), NODE: node})
+
+    run_trial(
         payload.trial,
-        images=images,
+        Place(
+            checkpoints=Path(payload.checkpoint),
+            clean_starts=Path(payload.clean_starts),
+            manifests=Path(payload.manifests),
+        ),
+        images=load_train(payload.trial),
+        group=group,
+        checkpoints=payload.checkpoints,
+        clean_recipe=payload.clean_recipe,
         rungs=payload.rungs,
         evaluate=evaluate,
-        rank=rank,
-        world_size=world_size,
-        device=device,
-        resume=resume,
-        start=start,
-    ):
-        if rank == 0:
-            save_checkpoint(folder, state)
-        ray.train.report({PROGRESS: state.progress.model_dump_json(), NODE: node})
-    if world_size > 1:
+        must_stop=must_stop,
+        report=report,
+    )
+    if group.size > 1:
         dist.destroy_process_group()
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from ray.exceptions import (
     GetTimeoutError,
 )
 
-from search.config import ResourcesConfig
 from search.errors import UserError
+from search.resources import WorkersConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "trainers", "evaluation", "search")
@@ -46,19 +47,24 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def connected(address: str | None, resources: ResourcesConfig) -> Generator[None]:
+def connected(address: str | None, resources: WorkersConfig, *, concurrent: int) -> Generator[None]:
     """Connects to the cluster at `address`, or starts a local Ray; leaves or ends it afterwards.
+
+    Args:
+        concurrent: Runs with those workers that go on side by side.
 
     Raises:
         UserError: If the cluster cannot be reached or cannot hold the concurrent trials.
     """
     os.environ.update(_ENVIRONMENT)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address is None:
         _start_local()
     else:
         _join(address)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which says nothing
     try:
-        _check_capacity(resources, "this machine" if address is None else address)
+        _check_capacity(resources, concurrent, "this machine" if address is None else address)
         yield
     finally:
         ray.shutdown()
@@ -140,16 +146,16 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _check_capacity(resources: ResourcesConfig, where: str) -> None:
-    groups = resources.concurrent_trials * resources.workers
+def _check_capacity(resources: WorkersConfig, concurrent: int, where: str) -> None:
+    groups = concurrent * resources.min_workers
     available = ray.cluster_resources()
     for name, each in (("CPU", resources.cpus_per_worker), ("GPU", resources.gpus_per_worker)):
         needed, there = groups * each, available.get(name, 0.0)
         if needed > there:
             raise UserError(
-                f"resources ask for {needed:g} {name}s ({resources.concurrent_trials} trials x "
-                f"{resources.workers} workers x {each:g}), but {where} has {there:g}; "
-                "lower resources.concurrent_trials or add nodes"
+                f"resources ask for {needed:g} {name}s ({concurrent} at a time x "
+                f"{resources.min_workers} workers x {each:g}), but {where} has {there:g}; "
+                "lower resources.concurrent_trials or resources.min_workers, or add nodes"
             )
 
 

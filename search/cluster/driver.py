@@ -24,8 +24,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from evaluation.config import EarlyCheckConfig
 from models.config import Config
 from search.cluster.reaper import RememberPlacementGroup
-from search.config import ResourcesConfig
-from trainers.config import TrialConfig
+from search.resources import WorkersConfig
+from trainers.config import CheckpointsConfig, TrialConfig
 
 FAILURE = "failure"
 """Key of a report: a `Failure` as JSON text."""
@@ -46,11 +46,14 @@ class DriverPayload(Config):
     trial: TrialConfig
     rungs: tuple[int, ...]
     early_check: EarlyCheckConfig
-    resources: ResourcesConfig
+    resources: WorkersConfig
+    checkpoints: CheckpointsConfig
     checkpoint: str
-    """Folder of the trial's checkpoint; absolute, on storage that every node sees."""
+    """Folder of the trial's checkpoints; absolute, on storage that every node sees."""
     clean_starts: str
     """Folder that the trials of a search share for clean-trained weights; absolute."""
+    manifests: str
+    """Folder that they share for the lists of their images; absolute."""
     clean_recipe: TrialConfig
     """How clean trainings go: the base of the search."""
     storage: str
@@ -81,16 +84,13 @@ def train(payload: DriverPayload, *, reporter: Callable[[], UserCallback]) -> Fa
 
 def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrainer:
     resources = payload.resources
-    per_worker = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
     return DataParallelTrainer(
         train_on_worker,
         train_loop_config={"payload": payload.model_dump_json()},
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker=per_worker
-            if resources.gpus_per_worker
-            else {"CPU": per_worker["CPU"]},
+            resources_per_worker=resources.per_worker,
         ),
         run_config=RunConfig(
             name=payload.key,
@@ -113,14 +113,17 @@ def train_on_worker(config: dict[str, str]) -> None:
 
     payload = DriverPayload.model_validate_json(config["payload"])
     trial = payload.trial
-    device = "cuda" if payload.resources.gpus_per_worker else "cpu"
+    device = payload.resources.device
     train_worker(
         WorkerPayload(
             trial=trial,
             checkpoint=payload.checkpoint,
+            checkpoints=payload.checkpoints,
             clean_starts=payload.clean_starts,
+            manifests=payload.manifests,
             clean_recipe=payload.clean_recipe,
             rungs=payload.rungs,
+            workers=payload.resources.workers,
             threads=payload.resources.cpus_per_worker,
             device=device,
         ),
@@ -131,6 +134,7 @@ def train_on_worker(config: dict[str, str]) -> None:
             config=payload.early_check,
             device=torch.device(device),
         ),
+        must_stop=lambda: False,
     )
 
 

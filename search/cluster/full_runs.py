@@ -24,9 +24,10 @@ class FullRunPayload(Config):
     """What the driver of a full run needs."""
 
     driver: DriverPayload
-    reference: ReferenceConfig
+    reference: ReferenceConfig | None
+    """None: the run ends with its training."""
     folder: str
-    """The run's folder, `promoted/KEY`; absolute."""
+    """The run's own; absolute."""
 
 
 def run_full(
@@ -66,6 +67,8 @@ def _drive(text: str) -> str:
     failure = train(payload.driver, reporter=lambda: ProgressFile(folder))
     if failure is not None:
         return failure.model_dump_json()
+    if payload.reference is None:
+        return ""
     resources = payload.driver.resources
     options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
     ray.get(_evaluate.options(**options).remote(text))
@@ -80,6 +83,7 @@ def _evaluate(text: str) -> None:
     from evaluation.evaluate import evaluate_checkpoint
 
     payload = FullRunPayload.model_validate_json(text)
+    assert payload.reference is not None
     torch.set_num_threads(payload.driver.resources.cpus_per_worker)
     folder = Path(payload.folder)
     evaluate_checkpoint(
@@ -97,7 +101,7 @@ class ProgressFile(UserCallback):
     """Writes each report of a full run into its folder, for whoever watches."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is the run's own, `promoted/KEY`."""
+        """`folder` is the run's own."""
         self._folder = folder
 
     def after_report(

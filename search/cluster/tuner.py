@@ -67,8 +67,10 @@ class LedgerSearcher(Searcher):
             rungs=self._experiment.ladder.rungs,
             early_check=self._experiment.early_check,
             resources=self._experiment.resources,
+            checkpoints=self._experiment.checkpoints,
             checkpoint=str(self._folder.trials / record.key / "checkpoint"),
             clean_starts=str(self._folder.clean_starts),
+            manifests=str(self._folder.manifests),
             clean_recipe=self._experiment.base,
             storage=str(self._folder.ray / "train"),
         )

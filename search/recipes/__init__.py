@@ -2,8 +2,10 @@
 
 from search.errors import UserError, did_you_mean
 from search.recipes.ares import ARES
-from search.recipes.baselines import BAI_RESNET, CIFAR_TRADES
+from search.recipes.baselines import BAI_RESNET
 from search.recipes.debenedetti import CANONICAL, LIGHT
+from search.recipes.finetuning import CIFAR_TRADES, LIGHT_FINETUNING, NANO_FINETUNING
+from search.recipes.quick_norms import QUICK_NORMS
 from search.recipes.recipe import TASK_PATHS, Recipe, overrides_for
 from search.recipes.revisiting import REVISITING
 
@@ -16,6 +18,9 @@ RECIPES: dict[str, Recipe] = {
     "ares": ARES,
     "bai_resnet": BAI_RESNET,
     "cifar_trades": CIFAR_TRADES,
+    "light_finetuning": LIGHT_FINETUNING,
+    "nano_finetuning": NANO_FINETUNING,
+    "quick_norms": QUICK_NORMS,
 }
 
 

@@ -1,4 +1,4 @@
-"""Two more configs of Debenedetti et al. 2023: a ResNet-50 after Bai et al., TRADES on CIFAR."""
+"""One more config of Debenedetti et al. 2023: a ResNet-50 after Bai et al. 2021."""
 
 from search.recipes.debenedetti import (
     ATTACK,
@@ -12,13 +12,10 @@ from search.recipes.debenedetti import (
     PAPER,
     PER_EPOCH,
     TRAIN_MODE,
-    XCIT,
 )
 from search.recipes.parts import (
     ADVERSARIAL_TRAINING,
     CONSTANT_STEPS_AND_SIZE,
-    EPS_FROM_THE_START,
-    FLOORS,
 )
 from search.recipes.recipe import Recipe
 
@@ -68,62 +65,5 @@ BAI_RESNET = Recipe(
         TRAIN_MODE,
         "The batch that lr 3.2 is for is not stated. The usual 0.1 per 256 images would make it "
         "8192; for 512, as config and README read, 3.2 is 16 times as much.",
-    ),
-)
-CIFAR_TRADES = Recipe(
-    title="TRADES on CIFAR: beta 6, 10 steps, light augmentation, from a robust ImageNet model",
-    paper=PAPER,
-    code=f"{CODE}: config = xcit-adv-finetuning.yaml",
-    applied={
-        **XCIT,
-        **EPS_FROM_THE_START,
-        "attack.steps": (10, "config: attack_steps 10"),
-        "attack.noise": (1.0, "code: start U(-eps, eps); Zhang et al. start at 0.001 N(0, 1)"),
-        "attack.loss": ("kl", "code: the divergence from the clean prediction"),
-        "objective.name": ("trades", "config: adv_training trades"),
-        "objective.beta": (6.0, "config: trades_beta 6"),
-        "augment.crop_scale": (1.0, "config: scale 1, ratio 1"),
-        "augment.pad_crop": (4 / 32, "config: RandomCrop of 32 pixels, padding 4"),
-        "augment.flip": (0.5, "config: hflip 0.5"),
-        "augment.rotation": (2.0, "config: rotation 2 degrees"),
-        "augment.color_jitter": (0.25, "config: color_jitter 0.25, without hue"),
-        "augment.randaugment": (0.0, "config: aa None"),
-        "augment.erasing": (0.0, "config: reprob 0"),
-        "augment.mixup": (0.0, "config: mixup 0"),
-        "augment.cutmix": (0.0, "config: cutmix 0"),
-        "optim.lr": (2e-4, "config: lr 2e-4, for a batch of 512"),
-        "optim.lr_scaling": ("sqrt", "config: lr = 2e-4 x sqrt(batch / 512)"),
-        "optim.weight_decay": (0.5, "config: weight_decay 0.5"),
-        "optim.warmup": (5 / 22, "config: warmup_epochs 5, of 22"),
-        "optim.warmup_lr": (1e-6 / 2e-4, "config: warmup_lr 1e-6, of lr 2e-4"),
-        "optim.decay_after_warmup": (False, "timm default: the cosine spans epochs 0 to 20"),
-        "optim.cooldown": (2 / 22, "config: cooldown_epochs 2, after 20 epochs of cosine"),
-        "optim.final_lr": (5e-6 / 2e-4, "config: min_lr 5e-6, of lr 2e-4"),
-        "optim.step_every": (1.0, "config: decay_epochs 100, more than all 22; not read"),
-        "label_smoothing": (0.0, "config: smoothing 0"),
-        "model.normalize": ("cifar", "config: normalize_model true, CIFAR-10's mean and std"),
-    },
-    task={
-        "data.resolution": (32, "config: input_size 32"),
-        "threat.norm": ("linf", "config: attack_norm linf"),
-        "threat.eps": ("8/255", "config: attack_eps 8"),
-        "epochs": (22, "config: epochs 20 + cooldown_epochs 2"),
-        "batch_size": (1024, "config: batch_size 128 a core, README: 8 cores"),
-        "optim.reference_batch": (512, "config: lr is stated for 512 images"),
-        "model": (
-            "XCiT-S12, patch 4",
-            "code: strides of the patch embedding; timm has no such name",
-        ),
-        "initial weights": ("robust", "README: XCiT of ImageNet at eps 8/255, 2 steps; head new"),
-        "compute.precision": ("fp32", "config: amp false"),
-    },
-    deviations=(
-        "No recipe sets `weights`: name the robust model in weights.init, with weights.allow "
-        "[head]. From random ones it was not made to train (their own from scratch takes 100 + 2 "
-        "epochs).",
-        PER_EPOCH,
-        FLOORS,
-        TRAIN_MODE,
-        "std of CIFAR-10's red channel is 0.2471 there, 0.2470 here; CIFAR-100 has its own there.",
     ),
 )

@@ -94,7 +94,7 @@ TRAIN_MODE = (
 )
 
 CANONICAL = Recipe(
-    title="the standard recipe of DeiT and XCiT on adversarial images: heavy augmentation, FGSM",
+    title="the standard recipe of DeiT and XCiT on attacked images: heavy augmentation, FGSM",
     paper=PAPER,
     code=f"{CODE}: config = xcit-adv-training.yaml with the augmentation and decay of xcit.yaml",
     applied={

@@ -23,6 +23,7 @@ TASK_PATHS = (
     "optim.reference_batch",
     "epochs",
     "batch_size",
+    "non_finite",
     "compute",
     "seed",
     *(

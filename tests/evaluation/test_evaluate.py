@@ -33,8 +33,10 @@ def save_untrained(folder: Path, *, seed: int) -> Path:
         params_m=0.01,
         gmacs=0.0,
         start="random weights",
+        images="0" * 12,
         clean_seconds=0.0,
         first_step_at=0.0,
+        events=(),
         history=(),
     )
     save_checkpoint(
@@ -42,6 +44,11 @@ def save_untrained(folder: Path, *, seed: int) -> Path:
         TrainState(
             config=TRIAL,
             epoch=1,
+            losses=torch.zeros(0),
+            hits=torch.zeros(0),
+            seconds=0.0,
+            lr_factor=1.0,
+            workers=1,
             progress=progress,
             model=model.state_dict(),
             ema=None,

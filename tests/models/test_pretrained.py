@@ -149,9 +149,8 @@ def test_a_hub_out_of_reach_is_said_at_once(hub: Path) -> None:
     assert_equal(model, before, set(before))
 
 
-def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
-    """The cache is laid out as the hub's client lays it out."""
-    config = tiny("timm", name="test_vit", normalize="half")
+def fill(hub: Path) -> dict[str, Tensor]:
+    """Puts random weights where the hub's client lays those of test_vit; returns them."""
     state = randomized(timm.create_model("test_vit").state_dict())
     repository = hub / "models--timm--test_vit.r160_in1k"
     snapshot = repository / "snapshots" / ("0" * 40)
@@ -159,6 +158,12 @@ def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     safetensors.torch.save_file(state, snapshot / "model.safetensors")
+    return state
+
+
+def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
+    config = tiny("timm", name="test_vit", normalize="half")
+    state = fill(hub)
     model = build("timm", name="test_vit", resolution=64)
 
     report = load_pretrained(model, config, allow={"head", "position"})
@@ -180,11 +185,25 @@ def test_weights_of_the_hub_behind_another_normalisation_are_refused(hub: Path) 
         load_pretrained(model, config, allow=())
 
 
+def test_weights_of_the_hub_behind_another_normalisation_are_taken_where_it_may_differ(
+    hub: Path,
+) -> None:
+    """As Singh et al. begin: timm's weights, and none of its normalisation."""
+    config = tiny("timm", name="test_vit", normalize="none")
+    state = fill(hub)
+    model = build("timm", name="test_vit", resolution=160)
+
+    report = load_pretrained(model, config, allow={"head", "normalize"})
+
+    assert_equal(model, state, set(state) - set(report.random))
+    assert report.random == ("head.weight", "head.bias")
+
+
 def test_weights_of_the_hub_that_no_normalisation_fits_are_refused(hub: Path) -> None:
     """CLIP has a mean and a standard deviation of its own."""
     name = "vit_base_patch16_clip_224.openai"
 
-    with pytest.raises(ValueError, match=rf"{name} has .*no scheme of ours has these, or take"):
+    with pytest.raises(ValueError, match=rf"{name} has .*no scheme of ours has these, allow"):
         load_pretrained(nn.Module(), tiny("timm", name=name, normalize="imagenet"), allow=())
 
 

@@ -67,7 +67,9 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
         params_m=1,
         gmacs=1,
         start="random weights",
+        images="0" * 12,
         clean_seconds=0.0,
         first_step_at=first_step_at,
+        events=(),
         history=tuple(history),
     )

@@ -70,11 +70,13 @@ def experiment(root: Path, *, trials: int = 12) -> ExperimentConfig:
             "budget": {"trials": trials},
             "resources": {
                 "concurrent_trials": 2,
+                "min_workers": 1,
                 "workers": 2,
                 "cpus_per_worker": 1,
                 "gpus_per_worker": 0,
                 "worker_restarts": 2,
             },
+            "checkpoints": {"minutes": 10, "keep": 2},
             "promotion": {"top_k": 1, "min_clean_accuracy": 0.2, "overrides": {"epochs": 30}},
             "reference": {"version": "standard", "images": 240, "batch_size": 60, "seed": 0},
         }
@@ -123,8 +125,10 @@ def progress(epochs: int, *, top: float = 0.4, attack: str = ATTACK, seed: int =
         params_m=0.5,
         gmacs=0.02,
         start="random weights",
+        images="0" * 12,
         clean_seconds=0.0,
         first_step_at=1006.0,
+        events=(),
         history=tuple(history),
     )
 

@@ -16,6 +16,7 @@ from search.cli import main
 from search.records import write_record
 from trainers.checkpoint import load_model, save_checkpoint
 from trainers.data.load import load_train
+from trainers.group import alone
 from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
@@ -152,9 +153,7 @@ def test_a_mistake_in_an_evaluation_exits_with_2(
         images=images,
         rungs=(),
         evaluate=lambda _: check_,
-        rank=0,
-        world_size=1,
-        device=torch.device("cpu"),
+        group=alone(torch.device("cpu")),
         resume=None,
         start=None,
     )
@@ -174,9 +173,7 @@ def test_exported_weights_are_those_of_the_checkpoint(
         images=load_train(config),
         rungs=(),
         evaluate=None,
-        rank=0,
-        world_size=1,
-        device=torch.device("cpu"),
+        group=alone(torch.device("cpu")),
         resume=None,
         start=None,
     )
@@ -199,11 +196,11 @@ def test_exported_weights_are_those_of_the_checkpoint(
 def test_a_damaged_checkpoint_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK no")
+    (tmp_path / "best.pt").write_bytes(b"PK no")
 
-    assert main(["evaluate", "."]) == 2
+    assert main(["evaluate", "best.pt"]) == 2
 
-    assert "is damaged or not a checkpoint" in capsys.readouterr().err
+    assert "best.pt is damaged, or not a checkpoint of a trial" in capsys.readouterr().err
 
 
 def test_an_unknown_option_is_refused_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,12 @@ import pytest
 from search.errors import UserError
 from search.lock import is_locked, locked
 
+AGAIN = "rampart resume"
 HOLDER = """
 from pathlib import Path
 from search.lock import locked
 import sys, time
-with locked(Path(sys.argv[1])):
+with locked(Path(sys.argv[1]), again="rampart resume"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -24,13 +25,16 @@ def test_a_second_process_is_refused_and_a_kill_frees_the_search(tmp_path: Path)
         assert holder.stdout.readline() == "held\n"
 
         assert is_locked(tmp_path)
-        with pytest.raises(UserError, match=f"run by process {holder.pid}"), locked(tmp_path):
+        with (
+            pytest.raises(UserError, match=f"run by process {holder.pid}"),
+            locked(tmp_path, again=AGAIN),
+        ):
             pass
 
         holder.kill()
 
     assert not is_locked(tmp_path)
-    with locked(tmp_path):
+    with locked(tmp_path, again=AGAIN):
         pass
 
 
@@ -41,5 +45,8 @@ def test_looking_at_the_lock_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written"), locked(tmp_path / "gone"):
+    with (
+        pytest.raises(UserError, match="cannot be written"),
+        locked(tmp_path / "gone", again=AGAIN),
+    ):
         pass

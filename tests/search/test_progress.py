@@ -73,6 +73,16 @@ def test_a_rung_states_interval_attack_and_n() -> None:
     )
 
 
+def test_what_befell_a_training_is_told_once() -> None:
+    before = record(3, status="running", epochs=3)
+    assert before.progress is not None
+    told = before.progress.model_copy(update={"events": ("1 worker(s) instead of 2",)})
+    after = before.model_copy(update={"progress": told})
+
+    assert new_events(before, after) == ["t00003: 1 worker(s) instead of 2"]
+    assert new_events(after, after) == []
+
+
 def test_a_resumed_search_does_not_repeat_what_happened_before() -> None:
     out = console(is_terminal=False)
     old, running = record(0), record(1, status="running", epochs=4)

@@ -17,6 +17,7 @@ from torch._dynamo.utils import counters
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
 from trainers.data.load import load_train
+from trainers.group import alone
 from trainers.session import begin_session
 from trainers.step import train_step
 
@@ -38,7 +39,7 @@ def train(*, compiled: bool) -> tuple[dict[str, Tensor], list[int]]:
     config = TrialConfig.model_validate(base_trial(**changes))
     images = load_train(config)
     assert isinstance(images, ImageSet)
-    state = begin_session(config, images, rank=0, world_size=1, device=CPU, resume=None, start=None)
+    state = begin_session(config, images, group=alone(CPU), resume=None, start=None)
     x = images.floats(torch.arange(8))
     targets = torch.nn.functional.one_hot(images.labels[:8], 12).float()
     generator = torch.Generator().manual_seed(0)
@@ -60,7 +61,7 @@ def ramp() -> list[int]:
     config = TrialConfig.model_validate(base_trial(compute={"compile": True}, attack=attack))
     images = load_train(config)
     assert isinstance(images, ImageSet)
-    state = begin_session(config, images, rank=0, world_size=1, device=CPU, resume=None, start=None)
+    state = begin_session(config, images, group=alone(CPU), resume=None, start=None)
     x = images.floats(torch.arange(8))
     targets = torch.nn.functional.one_hot(images.labels[:8], 12).float()
     counters.clear()

@@ -44,7 +44,7 @@ def overrides() -> list[str]:
 
 
 def clean_starts(folder: SearchFolder) -> int:
-    return len(list(folder.clean_starts.glob("*/checkpoint.pt")))
+    return len(list(folder.clean_starts.glob("*/e*.pt")))
 
 
 def test_a_search_over_families_keeps_to_its_constraint_and_shares_clean_starts(

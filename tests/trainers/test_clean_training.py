@@ -12,7 +12,9 @@ from trial_factory import CHECK, random_images, tiny_trial
 from trainers.checkpoint import CleanStart, TrainState, load_checkpoint, save_checkpoint
 from trainers.clean_start import clean_config, clean_start
 from trainers.config import TrialConfig
+from trainers.group import alone
 from trainers.loop import fit
+from trainers.stop import Request
 
 IMAGES = random_images(24)
 CPU = torch.device("cpu")
@@ -26,9 +28,7 @@ def states(config: TrialConfig, start: CleanStart | None = None) -> list[TrainSt
             images=IMAGES,
             rungs=(),
             evaluate=lambda _: CHECK,
-            rank=0,
-            world_size=1,
-            device=CPU,
+            group=alone(CPU),
             resume=None,
             start=start,
         )
@@ -37,7 +37,7 @@ def states(config: TrialConfig, start: CleanStart | None = None) -> list[TrainSt
 
 def start_of(config: TrialConfig, folder: Path, *, recipe: TrialConfig = RECIPE) -> CleanStart:
     found = clean_start(
-        config, folder, recipe=recipe, images=IMAGES, rank=0, world_size=1, device=CPU
+        config, folder, recipe=recipe, images=IMAGES, group=alone(CPU), ask=lambda: Request.NOTHING
     )
     return CleanStart(
         model={name: value.clone() for name, value in found.model.items()}, seconds=found.seconds
@@ -67,14 +67,14 @@ def test_trials_of_one_model_share_a_clean_start_whatever_their_recipe(
     change: dict[str, Any], tmp_path: Path
 ) -> None:
     start = start_of(tiny_trial(weights={"clean_epochs": 1}), tmp_path)
-    (file,) = tmp_path.glob("*/checkpoint.pt")
+    (file,) = tmp_path.glob("*/e*.pt")
     written = file.stat().st_mtime_ns
 
     again = start_of(tiny_trial(**{"weights": {"clean_epochs": 1}, **change}), tmp_path)
 
     assert same(start.model, again.model)
     assert again.seconds == 0
-    assert [f.stat().st_mtime_ns for f in tmp_path.glob("*/checkpoint.pt")] == [written]
+    assert [f.stat().st_mtime_ns for f in tmp_path.glob("*/e*.pt")] == [written]
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_a_killed_clean_start_goes_on_after_its_last_epoch(tmp_path: Path) -> No
     config = tiny_trial(weights={"clean_epochs": 3})
     whole = start_of(config, tmp_path)
     (place,) = tmp_path.iterdir()
+    (last,) = place.iterdir()
+    last.unlink()
     clean = clean_config(config, recipe=RECIPE)
     after_one = fit(
         clean,
         images=IMAGES,
         rungs=(),
         evaluate=None,
-        rank=0,
-        world_size=1,
-        device=CPU,
+        group=alone(CPU),
         resume=None,
         start=None,
     )
@@ -124,7 +124,9 @@ def test_a_killed_clean_start_goes_on_after_its_last_epoch(tmp_path: Path) -> No
     resumed = start_of(config, tmp_path)
 
     assert same(whole.model, resumed.model)
-    epochs = load_checkpoint(place, clean).progress.history
+    last = load_checkpoint(place, clean)
+    assert last is not None
+    epochs = last.progress.history
     assert resumed.seconds == sum(epoch.seconds for epoch in epochs[1:])
 
 

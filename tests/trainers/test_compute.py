@@ -11,14 +11,19 @@ from trial_factory import tiny_trial
 
 from models.registry import build_model
 from trainers.compute import compiling, in_precision, synchronized
+from trainers.group import Group, alone
 
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 SYNC = tiny_trial(compute={"sync_bn": True}).compute
 
 
+def two(device: str) -> Group:
+    return Group(rank=0, size=2, planned=2, device=torch.device(device))
+
+
 def test_batch_norm_over_ranks_needs_gpus() -> None:
     with pytest.raises(ValueError, match=r"sync_bn needs GPU workers; set it to false, or take 1"):
-        synchronized(NET, SYNC, world_size=2, device=torch.device("cpu"))
+        synchronized(NET, SYNC, group=two("cpu"))
 
 
 def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
@@ -28,11 +33,11 @@ def test_batch_norm_is_over_all_ranks_where_there_are_several() -> None:
         resolution=32,
     )
 
-    found = synchronized(model, SYNC, world_size=2, device=torch.device("cuda"))
+    found = synchronized(model, SYNC, group=two("cuda"))
 
     norms = [m for m in found.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
     assert {type(norm) for norm in norms} == {nn.SyncBatchNorm}
-    assert synchronized(NET, SYNC, world_size=1, device=torch.device("cpu")) is NET
+    assert synchronized(NET, SYNC, group=alone(torch.device("cpu"))) is NET
 
 
 def test_batch_norm_over_ranks_keeps_the_activation_inside_it() -> None:
@@ -44,7 +49,7 @@ def test_batch_norm_over_ranks_keeps_the_activation_inside_it() -> None:
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = model(x)
 
-    found = synchronized(model, SYNC, world_size=2, device=torch.device("cuda"))
+    found = synchronized(model, SYNC, group=two("cuda"))
 
     torch.testing.assert_close(found.eval()(x), before)
 

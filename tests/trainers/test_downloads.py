@@ -113,3 +113,10 @@ def test_without_a_network_a_missing_set_says_where_it_should_be(
 
     with pytest.raises(ValueError, match=f"{kind} must lie in .*fetched.*refused.*copy it there"):
         open_download(kind, tmp_path)
+
+
+def test_a_set_that_is_not_as_torchvision_stores_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "caltech101/101_ObjectCategories/ant").mkdir(parents=True)  # no background class
+
+    with pytest.raises(ValueError, match=r"must lie in .* as torchvision stores it.*not in list"):
+        open_download("caltech101-train", tmp_path)

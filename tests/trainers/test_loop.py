@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from trial_factory import CHECK, random_images, tiny_trial
 
 from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from trainers.config import TrialConfig
+from trainers.config import TrialConfig, shares
 from trainers.data.images import ImageSet
-from trainers.loop import fit, plan_epoch
+from trainers.group import Group
+from trainers.loop import fit
 from trainers.metrics import Check, Progress
+from trainers.stop import Request
 
 EVERYTHING = {
     "crop_scale": 0.5,
@@ -37,20 +39,19 @@ def start(
     images: ImageSet | None = None,
     rungs: tuple[int, ...] = (),
     evaluate: Callable[[nn.Module], Check] = say_check,
-    rank: int = 0,
-    world_size: int = 1,
+    workers: int = 1,
     resume: TrainState | None = None,
+    ask: Callable[[], Request] = lambda: Request.NOTHING,
 ) -> Any:
     return fit(
         config,
         images=random_images(24) if images is None else images,
         rungs=rungs,
         evaluate=evaluate,
-        rank=rank,
-        world_size=world_size,
-        device=torch.device("cpu"),
+        group=Group(rank=0, size=workers, planned=workers, device=torch.device("cpu")),
         resume=resume,
         start=None,
+        ask=ask,
     )
 
 
@@ -132,42 +133,38 @@ def test_a_non_finite_loss_names_its_epoch_and_step() -> None:
         list(start(config))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match=r"batch_size \(8\) must be divisible by the 3 workers"):
-        start(tiny_trial(), world_size=3)
+@pytest.mark.parametrize(
+    ("changes", "workers", "expected"),
+    [
+        ({}, 1, (8,)),
+        ({}, 2, (4, 4)),
+        ({}, 3, (3, 3, 2)),
+        ({"augment": {"mixup": 0.8}}, 3, (4, 2, 2)),
+        ({"augment": {"cutmix": 1.0}, "batch_size": 12}, 4, (4, 4, 2, 2)),
+    ],
+)
+def test_a_batch_is_shared_as_evenly_as_pairs_allow(
+    changes: dict[str, Any], workers: int, expected: tuple[int, ...]
+) -> None:
+    assert shares(tiny_trial(**changes), workers) == expected
 
 
-def test_an_odd_share_is_refused_with_mixup() -> None:
-    config = tiny_trial(augment={"mixup": 0.8}, batch_size=6)
-
-    with pytest.raises(ValueError, match="workers gets 3 images of a batch"):
-        start(config, world_size=2)
+@pytest.mark.parametrize(
+    ("changes", "workers", "words"),
+    [
+        ({}, 9, r"batch_size \(8\) must give each of the 9 workers an image; raise it"),
+        ({"augment": {"mixup": 0.8}}, 5, "must give each of the 5 workers a pair of images"),
+        ({"attack": {"fraction": 0.1}}, 2, r"attack\.fraction \(0\.1\) of the 4 images .* none"),
+        ({"compute": {"accumulation": 3}}, 3, r"gets 2 images of a batch, fewer than .* \(3\)"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(
+    changes: dict[str, Any], workers: int, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        start(tiny_trial(**changes), workers=workers)
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="4 images do not fill a batch of 8"):
         start(tiny_trial(), images=random_images(4))
-
-
-@pytest.mark.parametrize(("images", "batch_size"), [(24, 8), (30, 8), (24, 24)])
-def test_two_workers_see_disjoint_images_whose_union_is_the_epoch(
-    images: int, batch_size: int
-) -> None:
-    config = tiny_trial(batch_size=batch_size)
-    orders: list[list[int]] = []
-    for epoch in range(3):
-        plans = [
-            plan_epoch(config, images=images, epoch=epoch, rank=rank, world_size=2)
-            for rank in range(2)
-        ]
-        alone = plan_epoch(config, images=images, epoch=epoch, rank=0, world_size=1)
-
-        shares = [torch.cat([batch.index for batch in plan]).tolist() for plan in plans]
-        both = [torch.cat([a.index, b.index]) for a, b in zip(*plans, strict=True)]
-        assert not set(shares[0]) & set(shares[1])
-        assert len(set(shares[0] + shares[1])) == images // batch_size * batch_size
-        # Step by step they share the batch that one worker would have had.
-        assert [b.tolist() for b in both] == [batch.index.tolist() for batch in alone]
-        orders.append(torch.cat(both).tolist())
-
-    assert orders[0] != orders[1] != orders[2] != orders[0]

@@ -95,6 +95,7 @@ def test_whole_parts_are_kept_and_damaged_or_incomplete_ones_made_again(
     kept = (parts / "part-000000005.bin").stat()
     with (parts / "part-000000000.bin").open("r+b") as file:
         file.write(b"damage")
+    (parts / "part-000000010.json").write_text("{")
     image = encode(noise(0, width=4, height=4), "JPEG")
     (tmp_path / "folder" / folder.ids[19]).write_bytes(image)
     seen: list[tuple[int, int]] = []
@@ -105,7 +106,7 @@ def test_whole_parts_are_kept_and_damaged_or_incomplete_ones_made_again(
     )  # fmt: skip
 
     packed = Packed(tmp_path / "packed")
-    assert [done for done, _ in seen] == [10, 15, 20]
+    assert [done for done, _ in seen] == [5, 10, 15, 20]
     assert [packed.read(i) for i in range(20)] == [folder.read(i) for i in range(20)]
 
 
@@ -175,6 +176,18 @@ def pack_into_other_files(source: Files, dest: Path) -> None:
     pack_quietly(source, dest)
 
 
+def go_on_with_a_damaged_plan(source: Files, dest: Path) -> None:
+    (dest.parent / ".packed.parts").mkdir()
+    (dest.parent / ".packed.parts/plan.json").write_text("{")
+    pack_quietly(source, dest)
+
+
+def pack_into_a_damaged_set(source: Files, dest: Path) -> None:
+    pack_quietly(source, dest)
+    (dest / "meta.json").write_text("{")
+    pack_quietly(source, dest)
+
+
 def finished_with_too_many(source: Files, dest: Path) -> None:
     (source.root / source.ids[0]).write_bytes(b"")
     pack_quietly(source, dest, max_bad=0.1)
@@ -191,6 +204,8 @@ BAD_PACKINGS: dict[str, tuple[Callable[[Files, Path], object], str]] = {
     "other options": (pack_other_options, "packed already, from max_side 8, not 7, quality"),
     "another source": (pack_another_source, "packed already, from source .*choose another dest"),
     "parts with other options": (go_on_with_other_options, "holds parts of quality 90, not 80; "),
+    "parts with a damaged plan": (go_on_with_a_damaged_plan, "plan of a packing.*; remove .*parts"),
+    "a damaged set": (pack_into_a_damaged_set, "meta.json must be JSON.*: remove .*, or choose"),
     "other files": (pack_into_other_files, "new, an empty folder or a packed.*choose another"),
     "no worker": (pack_without_workers, "workers must be at least 1, got 0"),
     "all may be bad": (lambda s, d: pack_quietly(s, d, max_bad=1.0), r"in \[0, 1\), got 1"),

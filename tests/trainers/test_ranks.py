@@ -1,17 +1,17 @@
-"""Two workers on one batch take the steps of one worker, whatever the step is made of."""
+"""Several workers on one batch take the steps of one worker, whatever the step is made of."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from base_trial import TIMM
+from process_group import run_group
 from trial_factory import CHECK, random_images, tiny_trial
 
 from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig
+from trainers.group import Group
 from trainers.loop import fit
 
 # l2 and SGD, because a sign of zero and Adam's division turn a rounding error into a whole step.
@@ -28,7 +28,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attack": {"also": [{"norm": "l1", "eps": 4.0}], "union": "average", "fraction": 1.0}
     },
 }
-pytestmark = pytest.mark.slow
 BATCH_NORM = {**TIMM, "name": "resnet10t"}
 
 
@@ -42,73 +41,60 @@ def config(name: str) -> TrialConfig:
     return TrialConfig.model_validate({**tree, "data": data, "model": BATCH_NORM, "epochs": 2})
 
 
-def train(name: str, rank: int, world_size: int, resume: TrainState | None) -> list[TrainState]:
-    """Five steps of eight images."""
-    states = fit(
-        config(name),
-        images=random_images(40),
-        rungs=(),
-        evaluate=lambda _: CHECK,
-        rank=rank,
-        world_size=world_size,
-        device=torch.device("cpu"),
-        resume=resume,
-        start=None,
-    )
-    return list(states)
-
-
-def train_in_group(rank: int, folder: Path, name: str, resume: Path | None) -> None:
-    """Saves the state after each epoch in folder/RANK-EPOCH; batch norm takes fewer steps."""
-    torch.set_num_threads(1)
-    store = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    state = None if resume is None else load_checkpoint(resume, config(name))
-    for after in fit(
+def train(group: Group, folder: Path, name: str, resume: Path | None) -> None:
+    """Five steps of eight images, saved after each epoch in folder/RANK; two with batch norm."""
+    for state in fit(
         config(name),
         images=random_images(16 if name == "batch norm" else 40),
         rungs=(),
         evaluate=lambda _: CHECK,
-        rank=rank,
-        world_size=2,
-        device=torch.device("cpu"),
-        resume=state,
+        group=group,
+        resume=None if resume is None else load_checkpoint(resume, config(name)),
         start=None,
     ):
-        save_checkpoint(folder / f"{rank}-{after.epoch}", after)
-    dist.destroy_process_group()
+        save_checkpoint(folder / str(group.rank), state)
 
 
-def two_ranks(folder: Path, name: str, resume: Path | None = None) -> None:
-    """Trains in two processes."""
-    folder.mkdir(exist_ok=True)
-    mp.spawn(train_in_group, args=(folder, name, resume), nprocs=2)  # pyright: ignore
+def states(folder: Path, name: str, size: int, resume: Path | None = None) -> list[TrainState]:
+    """Trains in `size` processes and returns the last state of each."""
+    assert run_group(train, (folder, name, resume), store=folder / "store", size=size) == 0
+    return [state_in(folder / str(rank), name) for rank in range(size)]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_two_workers_end_where_one_does(name: str, tmp_path: Path) -> None:
-    (alone,) = train(name, 0, 1, None)
+def state_in(folder: Path, name: str) -> TrainState:
+    state = load_checkpoint(folder, config(name))
+    assert state is not None
+    return state
 
-    two_ranks(tmp_path, name)
 
-    first, second = (load_checkpoint(tmp_path / f"{rank}-1", config(name)) for rank in (0, 1))
-    torch.testing.assert_close(first.model, second.model, rtol=0, atol=0)
+# Three share eight images unevenly.
+@pytest.mark.parametrize(("name", "size"), [*((name, 2) for name in VARIANTS), ("apgd", 3)])
+def test_workers_end_where_one_does(name: str, size: int, tmp_path: Path) -> None:
+    for folder in ("alone", "together"):
+        (tmp_path / folder).mkdir()
+    (alone,) = states(tmp_path / "alone", name, 1)
+
+    first, *others = states(tmp_path / "together", name, size)
+
     torch.testing.assert_close(first.model, alone.model, rtol=0, atol=1e-5)
     torch.testing.assert_close(first.ema, alone.ema, rtol=0, atol=1e-5)
     ours, theirs = alone.progress.history[0], first.progress.history[0]
     torch.testing.assert_close(theirs.train_loss, ours.train_loss, rtol=0, atol=1e-5)
     assert theirs.train_accuracy == ours.train_accuracy
-    assert (theirs.check, second.progress.history[0].check) == (CHECK, None)
+    assert theirs.check == CHECK
+    for other in others:
+        torch.testing.assert_close(other.model, first.model, rtol=0, atol=0)
+        assert other.progress.history[0].check is None
 
 
 def test_ranks_with_batch_norm_agree_and_resume_bit_by_bit(tmp_path: Path) -> None:
-    two_ranks(tmp_path / "whole", "batch norm")
-    two_ranks(tmp_path / "resumed", "batch norm", tmp_path / "whole" / "0-1")
+    for folder in ("whole", "resumed"):
+        (tmp_path / folder).mkdir()
+    whole, other = states(tmp_path / "whole", "batch norm", 2)
+    after_one = tmp_path / "whole" / "0" / "e00002-s000000.pt"
+    after_one.unlink()
+    resumed, _ = states(tmp_path / "resumed", "batch norm", 2, after_one.parent)
 
-    whole, other, resumed = (
-        load_checkpoint(tmp_path / path, config("batch norm"))
-        for path in ("whole/0-2", "whole/1-2", "resumed/0-2")
-    )
     weights = [
         {name: value for name, value in state.model.items() if "running" not in name}
         for state in (whole, other)

@@ -1,5 +1,7 @@
 """Folders, packed sets and parquet shards serve the same images alike."""
 
+import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +162,19 @@ def empty_class(path: Path) -> None:
     (path / "b").mkdir()
 
 
+def hugging_face_shard(path: Path, metadata: object) -> None:
+    table = pa.table({"image": [b"", b""], "label": [0, 1]})
+    described = table.replace_schema_metadata({"huggingface": json.dumps(metadata)})
+    pq.write_table(described, path / "0.parquet")
+
+
+def damaged_shard(path: Path) -> None:
+    shard(path, {"image": [b""] * 99, "label": [*range(99)]})
+    data = (path / "0.parquet").read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    (path / "0.parquet").write_bytes(b"PAR1" + bytes(len(data) - footer - 4) + data[-footer:])
+
+
 def other_shard(path: Path) -> None:
     shard(path, {"image": [b""], "label": [0]})
     pq.write_table(pa.table({"image": [b""], "label": [0], "x": [1]}), path / "1.parquet")
@@ -215,7 +230,28 @@ BAD: dict[str, tuple[SourceKind, Callable[[Path], object], str]] = {
     "label -1": (
         "parquet",
         lambda path: shard(path, {"image": [b"", b""], "label": [-1, 0]}),
-        "labels must lie between 0 and 0.*from -1 to 0; -1 marks",
+        "labels must be 0 or more.*begin with -1; -1 marks",
+    ),
+    "more labels than names": (
+        "parquet",
+        lambda path: hugging_face_shard(path, {"info": {"features": {"label": {"names": ["a"]}}}}),
+        "between 0 and 0, for the metadata .* name 1 classes, and reach 1; write it",
+    ),
+    "metadata of another program": (
+        "parquet",
+        lambda path: hugging_face_shard(path, {"info": []}),
+        "metadata of .* must be as datasets writes them.*no attribute 'get'; write it again",
+    ),
+    "a number for the names": (
+        "parquet",
+        lambda path: hugging_face_shard(path, {"info": {"features": {"label": {"names": 2}}}}),
+        "metadata of .* a list of names .*: names is 2; write it again",
+    ),
+    "damaged labels": ("parquet", damaged_shard, "must be a parquet file; fetch it again"),
+    "a folder for a shard": (
+        "parquet",
+        lambda path: (path / "0.parquet").mkdir(),
+        "must be a parquet file; fetch it again: .*is a directory",
     ),
     "no rows": (
         "parquet",
@@ -238,3 +274,22 @@ def test_a_bad_source_is_refused_with_the_way_out(name: str, tmp_path: Path) -> 
 
     with pytest.raises(ValueError, match=message):
         open_source(kind, path)
+
+
+@pytest.mark.parametrize("place", ["", "ant"])
+def test_a_folder_that_may_not_be_read_is_an_error_and_no_folder_without_images(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions do not bind who runs as root, so the system is asked to refuse."""
+    make_folder(tmp_path, classes=["ant", "bee"], per_class=1, side=4)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path) == tmp_path / place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    with pytest.raises(ValueError, match=r"must be readable, and .* is not: Permission denied; "):
+        open_folder(tmp_path)

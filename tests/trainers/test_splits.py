@@ -125,12 +125,21 @@ def test_without_robustbench_there_is_no_list(monkeypatch: pytest.MonkeyPatch) -
 
 
 def write(path: Path, name: str, text: str) -> Path:
-    (path / name).write_text(text)
+    return write_bytes(path, name, text.encode())
+
+
+def write_bytes(path: Path, name: str, content: bytes) -> Path:
+    (path / name).write_bytes(content)
     return path / name
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no list": (lambda path: read_ids(path / "x.txt"), "must be a file, and .*x.txt is not there"),
+    "a folder for a list": (lambda path: read_ids(path), "must be a file, and .* is a folder"),
+    "a list that is no text": (
+        lambda path: read_ids(write_bytes(path, "x.txt", b"\xff\xd8")),
+        "must be UTF-8 text, one id to a line.*x.txt is no text",
+    ),
     "an empty list": (lambda path: read_ids(write(path, "x.txt", " \n")), "x.txt is empty"),
     "an id twice": (
         lambda path: read_ids(write(path, "x.txt", "a\nb\na\n")),
@@ -163,7 +172,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "four validation images of a class": (
         lambda _: draw_test(listed([5, 4]), classes=[0, 1], seed=0),
-        "between 1 and 4, which class c1 .* got 5",
+        "must have 5 test images, and c1 of listed has 4; add some",
     ),
 }
 

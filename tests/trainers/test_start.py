@@ -18,6 +18,7 @@ from models.normalize import MEAN_STD, Scheme
 from models.registry import build_model
 from trainers.checkpoint import TrainState
 from trainers.config import TrialConfig
+from trainers.group import alone
 from trainers.loop import fit
 from trainers.start import load_start
 
@@ -32,9 +33,7 @@ def states(config: TrialConfig, resume: TrainState | None = None) -> list[TrainS
             images=IMAGES,
             rungs=(),
             evaluate=lambda _: CHECK,
-            rank=0,
-            world_size=1,
-            device=CPU,
+            group=alone(CPU),
             resume=resume,
             start=None,
         )
@@ -213,9 +212,7 @@ def test_a_resumed_trial_keeps_its_weights_and_does_not_start_anew(tmp_path: Pat
         images=IMAGES,
         rungs=(),
         evaluate=lambda _: CHECK,
-        rank=0,
-        world_size=1,
-        device=CPU,
+        group=alone(CPU),
         resume=None,
         start=None,
     )

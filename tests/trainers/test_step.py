@@ -14,6 +14,7 @@ from trial_factory import CHECK, random_images, tiny_trial
 from models.normalize import Normalize
 from models.registry import build_model
 from trainers.data.images import ImageSet
+from trainers.group import alone
 from trainers.loop import fit
 from trainers.losses import mart_loss, soft_targets, trades_loss
 from trainers.session import Session, begin_session, require_buildable
@@ -31,9 +32,7 @@ def session(**changes: Any) -> Session:
     return begin_session(
         tiny_trial(**{**STEADY, **changes}),
         random_images(24),
-        rank=0,
-        world_size=1,
-        device=CPU,
+        group=alone(CPU),
         resume=None,
         start=None,
     )
@@ -126,9 +125,7 @@ def test_a_model_without_checkpointing_says_so() -> None:
         begin_session(
             config.model_copy(update={"model": model}),
             random_images(24),
-            rank=0,
-            world_size=1,
-            device=CPU,
+            group=alone(CPU),
             resume=None,
             start=None,
         )
@@ -152,9 +149,7 @@ def test_images_grow_with_the_resolution_schedule() -> None:
         images=images,
         rungs=(),
         evaluate=lambda _: CHECK,
-        rank=0,
-        world_size=1,
-        device=CPU,
+        group=alone(CPU),
         resume=None,
         start=None,
     ):

@@ -23,6 +23,7 @@ from trainers.data.load import load_held_out, load_train, train_split
 from trainers.data.open import open_source
 from trainers.data.pack import pack
 from trainers.data.stored import Stored, centre_crop, random_crop
+from trainers.group import alone
 from trainers.loop import fit
 
 
@@ -279,9 +280,7 @@ def test_training_on_files_resumes_bit_by_bit(large: Path) -> None:
             images=load_train(config),
             rungs=(),
             evaluate=lambda _: CHECK,
-            rank=0,
-            world_size=1,
-            device=torch.device("cpu"),
+            group=alone(torch.device("cpu")),
             resume=resume,
             start=None,
         )

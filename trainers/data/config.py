@@ -1,5 +1,6 @@
 """Which images a trial sees: the fields of its data, checked at birth. Light: no torch."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -39,12 +40,49 @@ class PhotosConfig(Config):
     """Seed of every random choice of the data set."""
 
     @property
+    def extra_share(self) -> float:
+        """Nothing is mixed in."""
+        return 0.0
+
+    @property
     def num_classes(self) -> int:
         return len(PHOTO_CLASSES)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return PHOTO_CLASSES
+
+
+class ExtraConfig(Config):
+    """A second source of images to train on, such as synthetic ones, mixed into each batch.
+
+    Of a batch, round(share * batch_size) images are extra. An epoch is one pass over the train
+    images, so it has train images // (batch_size - round(share * batch_size)) steps. Wang et al.'s
+    code takes train images / batch_size steps, whatever the share.
+    """
+
+    source: Literal["none", "folder", "packed", "parquet"]
+    """As in `StoredConfig`. Of its images, those whose class has the name of one that is kept."""
+    path: str
+    """Empty for `none`; on a cluster, on storage that every node sees."""
+    share: float = Field(ge=0, lt=1)
+    """Of each batch: 1 minus the original-to-generated ratio of Gowal et al. 2021
+    (arXiv:2110.09468) and Rebuffi et al. 2021 (arXiv:2103.01946); 0.7 in Wang et al. 2023
+    (arXiv:2302.04638) with a million images. 0 leaves them out."""
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ExtraConfig":
+        if self.source == "none" and (self.path or self.share):
+            raise ValueError(
+                f"source=none needs path='' and share=0, got path={self.path!r} and "
+                f"share={self.share:g}; name the source of the extra images"
+            )
+        if self.source != "none" and not self.path:
+            raise ValueError(
+                f"source={self.source} needs the extra images in path, got ''; without any, "
+                "source is none"
+            )
+        return self
 
 
 class StoredConfig(Config):
@@ -78,9 +116,10 @@ class StoredConfig(Config):
     test_images: int = Field(gt=0)
     """Of the validation images, RobustBench's list where it is installed, else 5 of each class;
     only finished, promoted models see them."""
+    extra: ExtraConfig
     max_bad: Fraction
-    """Share of unreadable images in an epoch, each replaced by another of its class, beyond which
-    training ends."""
+    """Share of unreadable images, extra ones included, each replaced by another of its class,
+    beyond which training ends."""
     seed: int = Field(ge=0)
     """Seed of every draw; a trial and its promotion share it."""
 
@@ -88,6 +127,11 @@ class StoredConfig(Config):
     def class_names(self) -> tuple[str, ...]:
         """Numbers: the names are in the source."""
         return tuple(map(str, range(self.num_classes)))
+
+    @property
+    def extra_share(self) -> float:
+        """Share of each batch that is not from the train split."""
+        return self.extra.share
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "StoredConfig":
@@ -105,6 +149,16 @@ class StoredConfig(Config):
                 if is_fetched
                 else f"source={self.source} needs the official validation images in test_path"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_images_are_not_extra(self) -> "StoredConfig":
+        for name, path in (("path", self.path), ("test_path", self.test_path)):
+            if self.extra.path and path and Path(self.extra.path) == Path(path):
+                raise ValueError(
+                    f"extra.path must be another place than {name}, got {path} for both: images "
+                    "that are held out of training are there"
+                )
         return self
 
 

@@ -63,7 +63,7 @@ def open_download(kind: DownloadKind, path: Path) -> Source:
             return serve_caltech(Caltech101(path, download=True), kind)
         flowers = Flowers102(path, split=split, download=True, loader=Path)
         return serve_flowers(flowers, kind)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"{kind} must lie in {path} as torchvision stores it, or be fetched, and neither "
             f"worked ({error}); copy it there from a machine with a network"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -35,14 +36,18 @@ def open_folder(path: Path) -> Files:
     """Opens `path`/CLASS/.../FILE: classes and files in order of name, as torchvision has them.
 
     Raises:
-        ValueError: If there is no such folder, no class folder, or a class without images.
+        ValueError: If there is no such folder, no class folder, a class without images, or a folder
+            that may not be read.
     """
     if not path.is_dir():
         raise ValueError(
             f"an image folder must be a folder with one folder for each class, and {path} is "
-            f"{'a file' if path.exists() else 'not there'}"
+            f"{'a file' if path.exists() else 'not there'}; name the folder that holds one split"
         )
-    classes = tuple(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()))
+    try:
+        classes = tuple(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()))
+    except OSError as error:
+        _refuse_unreadable(error)
     if not classes:
         raise ValueError(
             f"an image folder must have one folder for each class, and {path} has none; expected "
@@ -65,8 +70,16 @@ def open_folder(path: Path) -> Files:
 
 def _images(folder: Path, root: Path) -> Iterator[str]:
     # os.walk and the order of its sorted tuples: what torchvision does, also in nested folders.
-    for parent, _, names in sorted(os.walk(folder, followlinks=True)):
+    walk = os.walk(folder, onerror=_refuse_unreadable, followlinks=True)
+    for parent, _, names in sorted(walk):
         below = Path(parent).relative_to(root).as_posix()
         for name in sorted(names):
             if name.lower().endswith(EXTENSIONS):
                 yield f"{below}/{name}"
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise ValueError(
+        f"every folder of images must be readable, and {error.filename} is not: {error.strerror}; "
+        "change its permissions"
+    ) from error

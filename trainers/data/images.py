@@ -15,6 +15,7 @@ class Batch:
     """What one rank asks for: which images, and how large they will be."""
 
     index: Int64[Tensor, " batch"]
+    """Places in the train split; the extra images come after its last one."""
     side: int
 
 
@@ -24,6 +25,8 @@ class ImageSet:
 
     crops_itself: ClassVar[bool] = False
     """Augmentation makes the random crops."""
+    extra: ClassVar[int] = 0
+    """Images beyond the split that training may ask for."""
     images: UInt8[Tensor, "n 3 h w"]
     labels: Int64[Tensor, " n"]
 

@@ -50,8 +50,15 @@ def read_ids(path: Path) -> tuple[str, ...]:
         ValueError: If the file is not there, is neither, or is empty, or an id comes twice.
     """
     if not path.is_file():
-        raise ValueError(f"a list of ids must be a file, and {path} is not there")
-    text = path.read_text()
+        came = "a folder" if path.is_dir() else "not there"
+        raise ValueError(f"a list of ids must be a file, and {path} is {came}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"a list of ids must be UTF-8 text, one id to a line, or a JSON list, and {path} is no "
+            f"text: {error}"
+        ) from error
     if path.suffix == ".json":
         ids = _parse_json(path, text)
     else:

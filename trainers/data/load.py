@@ -1,13 +1,17 @@
 """From the data fields of a trial to its splits, whatever the images are stored in."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
+
 from trainers.config import TrialConfig
 from trainers.data import photos
-from trainers.data.config import DataConfig, PhotosConfig, StoredConfig
+from trainers.data.config import DataConfig, ExtraConfig, PhotosConfig, StoredConfig
 from trainers.data.images import ImageSet
 from trainers.data.lists import find_listed, read_ids, robustbench_list
+from trainers.data.manifest import differences, read_manifest, write_manifest
 from trainers.data.open import open_source
 from trainers.data.source import Source, SourceKind
 from trainers.data.splits import draw_test, hold_out
@@ -27,8 +31,10 @@ def load_train(config: TrialConfig) -> Images:
     data = config.data
     if isinstance(data, PhotosConfig):
         return photos.load_split(data, "train")
+    train = train_split(data)
     return StoredImages(
-        train_split(data),
+        train,
+        extra=extra_split(data.extra, train) if data.extra_share else None,
         crop_scale=config.augment.crop_scale,
         crop_share=data.crop_share,
         seed=config.seed,
@@ -47,6 +53,40 @@ def load_held_out(data: DataConfig, split: Literal["select", "test"], *, threads
         return photos.load_split(data, split)
     stored = select_split(data) if split == "select" else test_split(data)
     return decode_all(stored, side=data.resolution, share=data.crop_share, threads=threads)
+
+
+def write_manifests(data: DataConfig, folder: Path, *, key: str) -> None:
+    """Writes which images train and rank to `folder/KEY-SPLIT.json`, unless it is there already.
+
+    The embedded task has no files and needs no manifests; the test split is not opened.
+
+    Args:
+        key: Hash of the train images, with the extra ones, as a run's progress has it.
+
+    Raises:
+        ValueError: As `load_train`.
+    """
+    if isinstance(data, PhotosConfig) or any(folder.glob(f"{key}-train.json*")):
+        return
+    train = train_split(data)
+    splits = {"select": select_split(data)}
+    if data.extra_share:
+        splits["extra"] = extra_split(data.extra, train)
+    for name, split in {**splits, "train": train}.items():  # the one that is looked for comes last
+        write_manifest(folder / f"{key}-{name}.json", split.manifest())
+
+
+def changed_images(folder: Path, *, before: str, now: str) -> str:
+    """Says what differs between the manifests of two keys; empty where there are none."""
+    changes: list[str] = []
+    for path in sorted(folder.glob(f"{before}-*.json*")):
+        stem = path.name.partition(".")[0].replace(before, now)
+        found = sorted(folder.glob(f"{stem}.json*"))  # compressed where there are many
+        if found:
+            split = stem.removeprefix(f"{now}-")
+            changed = differences(read_manifest(path), read_manifest(found[0]))
+            changes += [f"{split}: {changed}"] if changed else []
+    return "; ".join(changes)
 
 
 def train_split(data: StoredConfig) -> Stored:
@@ -69,6 +109,38 @@ def select_split(data: StoredConfig) -> Stored:
     classes = _classes(source, data)
     held = hold_out(source, classes=classes, select_images=data.select_images, seed=data.seed)
     return Stored(source=source, index=interleave(source, held.select), classes=classes)
+
+
+def extra_split(extra: ExtraConfig, train: Stored) -> Stored:
+    """Takes all extra images of the classes that `train` has, found by name.
+
+    Raises:
+        ValueError: If a class or every image is missing, or a name stands for several classes.
+    """
+    assert extra.source != "none"
+    source = open_source(extra.source, Path(extra.path))
+    names = [train.source.classes[label] for label in train.classes]
+    known = {name: label for label, name in enumerate(source.classes)}
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(
+            "data.extra.path must have the classes of data.path by name, and lacks "
+            f"{len(missing)} of {len(names)}: {', '.join(missing[:10])}; {source.name} has "
+            f"{', '.join(source.classes[:10])}"
+        )
+    counts = Counter(train.source.classes), Counter(source.classes)
+    if twice := [name for name in names if max(count[name] for count in counts) > 1]:
+        raise ValueError(
+            "extra images get their labels by the names of classes, and in data.path or "
+            f"data.extra.path several are called {', '.join(twice[:10])}; rename them"
+        )
+    classes = tuple(known[name] for name in names)
+    index = np.flatnonzero(np.isin(source.labels, np.array(classes)))
+    if not len(index):
+        raise ValueError(
+            f"data.extra.path must have images of the classes that train, and {source.name} has "
+            f"none of {', '.join(names[:10])}; set data.extra.source to none"
+        )
+    return Stored(source=source, index=index, classes=classes)
 
 
 def test_split(data: StoredConfig) -> Stored:

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ BIG = 10_000
 """From so many images on, a manifest is stored compressed."""
 NAMED = 10
 """Images that an error names."""
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError, KeyError, AttributeError, TypeError)
+"""What reading a file that is no manifest raises."""
 
 
 class Manifest(Config):
@@ -124,6 +127,28 @@ def find_ids(source: Source, ids: Sequence[str], *, key: Callable[[str], str]) -
     return indices
 
 
+def differences(before: Manifest, after: Manifest) -> str:
+    """Says in words what `after` changed, by id and name of class; empty where nothing did."""
+    old, new = _classes_by_id(before), _classes_by_id(after)
+    gone = [name for name in before.ids if name not in new]
+    added = [name for name in after.ids if name not in old]
+    moved = [
+        f"{name} ({old[name]}, now {new[name]})"
+        for name in before.ids
+        if old[name] != new.get(name, old[name])
+    ]
+    found = [
+        *_such_as(gone, "image is gone", "images are gone"),
+        *_such_as(added, "image is new", "images are new"),
+        *_such_as(moved, "image changed class", "images changed class"),
+    ]
+    if not found and before.classes != after.classes:
+        found.append("the classes are others, or in another order")
+    if not found and before.ids != after.ids:
+        found.append("the images are in another order")
+    return "; ".join(found)
+
+
 def write_manifest(path: Path, manifest: Manifest) -> Path:
     """Writes JSON to `path`, or to `path` with `.gz` if there are many images; returns which."""
     text = json.dumps({"hash": manifest.hash} | manifest.model_dump(mode="json"), indent=1) + "\n"
@@ -146,7 +171,7 @@ def read_manifest(path: Path) -> Manifest:
         text = gzip.decompress(data) if path.suffix == ".gz" else data
         stored: dict[str, Any] = json.loads(text)
         hash_then = stored.pop("hash")
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path} must be a manifest, JSON with a hash; write it again ({error!r})"
         ) from error
@@ -157,3 +182,15 @@ def read_manifest(path: Path) -> Manifest:
             f"{manifest.hash}: it was edited; make a new one"
         )
     return manifest
+
+
+def _classes_by_id(manifest: Manifest) -> dict[str, str]:
+    names = (manifest.classes[label] for label in manifest.labels)
+    return dict(zip(manifest.ids, names, strict=True))
+
+
+def _such_as(images: Sequence[str], one: str, many: str) -> list[str]:
+    if not images:
+        return []
+    what = one if len(images) == 1 else many
+    return [f"{len(images)} {what}, such as {', '.join(images[:NAMED])}"]

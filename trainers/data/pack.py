@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 
 from models.config import Config
 from trainers.atomic import replacing, write_atomically
@@ -152,7 +153,12 @@ def pack_part(source: Source, span: range, *, work: Path, options: PackOptions) 
 
 
 def _finished(dest: Path, plan: Plan) -> PackedMeta:
-    meta = read_meta(dest)
+    try:
+        meta = read_meta(dest)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: remove {dest} to begin again, or choose another destination"
+        ) from error
     there = plan.model_copy(
         update={"source_fingerprint": meta.source_fingerprint, "options": meta.options}
     )
@@ -168,10 +174,20 @@ def _begin(dest: Path, work: Path, plan: Plan) -> None:
         )
     file = work / "plan.json"
     if file.is_file():
-        there = Plan.model_validate_json(file.read_text())
+        there = _read_plan(file)
         _refuse_difference(f"{work} holds parts of", there, plan, way_out=f"remove {work}")
     else:
         write_atomically(file, plan.model_dump_json())
+
+
+def _read_plan(file: Path) -> Plan:
+    try:
+        return Plan.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(
+            f"{file} must be the plan of a packing, and is damaged or of another version; remove "
+            f"{file.parent} to begin again"
+        ) from error
 
 
 def _refuse_difference(what: str, there: Plan, here: Plan, *, way_out: str) -> None:
@@ -219,7 +235,10 @@ def _whole_part(work: Path, span: range) -> Part | None:
     images, description = _images_of(work, span.start), _description_of(work, span.start)
     if not description.is_file() or not images.is_file():
         return None
-    part = Part.model_validate_json(description.read_text())
+    try:
+        part = Part.model_validate_json(description.read_bytes())
+    except ValidationError:
+        return None
     checksum = 0
     with images.open("rb") as file:
         while block := file.read(1 << 20):

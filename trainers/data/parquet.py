@@ -34,7 +34,9 @@ class Parquet(Source):
                 f"all shards of a set must have the same columns, and those of {self.name} have "
                 "not; name the shards of one split only"
             )
-        self.labels = np.concatenate([_read_labels(file) for file in opened])
+        self.labels = np.concatenate(
+            [_read_labels(file, shard) for file, shard in zip(opened, self.shards, strict=True)]
+        )
         self.classes = _class_names(opened[0], self.labels, self.name)
         self.ids = _read_ids(opened, self.shards)
         groups = [
@@ -84,7 +86,7 @@ def _find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
     if not found:
         raise ValueError(
             f"a parquet set needs at least one shard, and {', '.join(map(str, paths))} has no "
-            "*.parquet file"
+            "*.parquet file; name the folder that holds one split"
         )
     return tuple(found)
 
@@ -92,8 +94,8 @@ def _find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
 def _open_shard(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} must be a parquet file; fetch it again: {error}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise _no_shard(path, error) from error
     columns = {field.name: field.type for field in file.schema_arrow}
     if missing := {"image", "label"} - set(columns):
         raise ValueError(
@@ -116,8 +118,8 @@ def _open_shard(path: Path) -> pq.ParquetFile:
     return file
 
 
-def _read_labels(file: pq.ParquetFile) -> Labels:
-    column = file.read(columns=["label"]).column(0)
+def _read_labels(file: pq.ParquetFile, shard: Path) -> Labels:
+    column = _read_leaf(file, shard, "label")
     if column.null_count:
         raise ValueError(
             f"every image must have a label, and {column.null_count} have none; take a labelled "
@@ -130,25 +132,44 @@ def _class_names(file: pq.ParquetFile, labels: Labels, name: str) -> tuple[str, 
     if not len(labels):
         raise ValueError(f"a source must have images, and {name} has none")
     least, most = int(labels.min()), int(labels.max())
-    metadata = file.schema_arrow.metadata or {}
-    stored = json.loads(metadata.get(b"huggingface", b"{}"))
-    feature = stored.get("info", {}).get("features", {}).get("label", {})
-    names = tuple(feature.get("names") or map(str, range(most + 1)))
-    if least < 0 or most >= len(names):
+    if least < 0:
         raise ValueError(
-            f"labels must lie between 0 and {len(names) - 1}, and those of {name} reach from "
-            f"{least} to {most}; -1 marks a split without labels"
+            f"labels must be 0 or more, and those of {name} begin with {least}; -1 marks a split "
+            "without labels: take another"
+        )
+    names = _stored_names(file, name) or tuple(map(str, range(most + 1)))
+    if most >= len(names):
+        raise ValueError(
+            f"labels must lie between 0 and {len(names) - 1}, for the metadata of {name} name "
+            f"{len(names)} classes, and reach {most}; write it with datasets.ClassLabel()"
         )
     return names
 
 
+def _stored_names(file: pq.ParquetFile, name: str) -> tuple[str, ...]:
+    """Returns the names of classes in the metadata; none where they are not from `datasets`."""
+    metadata = file.schema_arrow.metadata or {}
+    try:
+        stored = json.loads(metadata.get(b"huggingface", b"{}"))
+        names = stored.get("info", {}).get("features", {}).get("label", {}).get("names") or []
+        if isinstance(names, list) and all(isinstance(each, str) for each in names):
+            return tuple(names)
+        reason = f"names is {names!r}"
+    except (ValueError, AttributeError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"the huggingface metadata of {name} must be as datasets writes them, with a list of names "
+        f"at info.features.label.names: {reason}; write it again, or without them"
+    )
+
+
 def _read_ids(files: Sequence[pq.ParquetFile], shards: Sequence[Path]) -> Ids:
     paths: list[str | None] = []
-    for file in files:
+    for file, shard in zip(files, shards, strict=True):
         kind = file.schema_arrow.field("image").type
         if pa.types.is_struct(kind) and any(field.name == "path" for field in kind):
             # Only this leaf is read, not the images beside it.
-            paths += file.read(columns=["image.path"]).flatten().column(0).to_pylist()
+            paths += _read_leaf(file, shard, "image.path").to_pylist()
         else:
             paths += [None] * _rows(file)
     named = [path for path in paths if path is not None]
@@ -164,6 +185,17 @@ def _read_ids(files: Sequence[pq.ParquetFile], shards: Sequence[Path]) -> Ids:
         for shard, file in zip(shards, files, strict=True)
         for row in range(_rows(file))
     )
+
+
+def _read_leaf(file: pq.ParquetFile, shard: Path, name: str) -> Any:
+    try:
+        return file.read(columns=[name]).flatten().column(0)
+    except (OSError, pa.ArrowException) as error:
+        raise _no_shard(shard, error) from error
+
+
+def _no_shard(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} must be a parquet file; fetch it again: {str(error).strip()}")
 
 
 def _rows(file: pq.ParquetFile) -> int:

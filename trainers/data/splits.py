@@ -73,8 +73,18 @@ def largest_remainder(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def draw_test(source: Source, *, classes: Sequence[int], seed: int) -> Indices:
-    """Draws `TEST_PER_CLASS` images of each of `classes` from the official validation images."""
+    """Draws `TEST_PER_CLASS` images of each of `classes` from the official validation images.
+
+    Raises:
+        ValueError: If a class has fewer.
+    """
     pool = np.arange(len(source))
+    for label, members in by_class(source, pool, classes=classes):
+        if len(members) < TEST_PER_CLASS:
+            raise ValueError(
+                f"every class must have {TEST_PER_CLASS} test images, and {source.classes[label]} "
+                f"of {source.name} has {len(members)}; add some, or train without this class"
+            )
     return draw_images(
         source, pool, classes=classes, per_class=TEST_PER_CLASS, seed=seed, purpose="test"
     )

@@ -4,6 +4,7 @@ A random crop depends on (seed, epoch, image) alone: not on the rank, the batch 
 processes that read. An unreadable image is replaced by another one of its class, always the same.
 """
 
+import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainers.data.decode import UnreadableImageError, read_whole, replacement
 from trainers.data.images import Batch, ImageSet
-from trainers.data.manifest import make_manifest
+from trainers.data.manifest import Manifest, make_manifest
 from trainers.data.source import Indices, Source
 
 ASPECT = (3 / 4, 4 / 3)
@@ -39,7 +40,7 @@ class Key:
     """What one image of a batch asks for; all that its pixels depend on."""
 
     position: int
-    """In the split."""
+    """In the split, or after its end: an extra image."""
     side: int
     seed: tuple[int, int]
     """Of training, and the epoch."""
@@ -67,11 +68,15 @@ class Stored:
     @cached_property
     def hash(self) -> str:
         """Of the manifest: ids, labels and classes in their order."""
-        return make_manifest(self.source, self.index, classes=self.classes).hash
+        return self.manifest().hash
+
+    def manifest(self) -> Manifest:
+        """Names the images; made anew each time, for it is large."""
+        return make_manifest(self.source, self.index, classes=self.classes)
 
 
 class StoredImages(Dataset[tuple[Tensor, int]]):
-    """A train split; `stream` gives the batches of an epoch."""
+    """A train split, and extra images after its end; `stream` gives the batches of an epoch."""
 
     crops_itself = True
     """Crops come out of the reading processes, so augmentation has none to make."""
@@ -80,14 +85,16 @@ class StoredImages(Dataset[tuple[Tensor, int]]):
         self,
         stored: Stored,
         *,
+        extra: Stored | None,
         crop_scale: float,
         crop_share: float,
         seed: int,
         max_bad: float,
         loaders: int,
     ) -> None:
-        """`crop_scale`, `crop_share`, `max_bad`, `loaders`: as the configs define them."""
+        """`extra` has the labels of `stored`; the others are as the configs define them."""
         self._stored = stored
+        self._extra = extra
         self._crop_scale = crop_scale
         self._crop_share = crop_share
         self._seed = seed
@@ -97,12 +104,21 @@ class StoredImages(Dataset[tuple[Tensor, int]]):
         self._bad = set[int]()
 
     def __len__(self) -> int:
+        """Without the extra images."""
         return len(self._stored)
 
     @property
+    def extra(self) -> int:
+        """Extra images: their places begin at len(self)."""
+        return 0 if self._extra is None else len(self._extra)
+
+    @property
     def hash(self) -> str:
-        """Of the manifest."""
-        return self._stored.hash
+        """Of the manifest, or of both where there are extra images."""
+        if self._extra is None:
+            return self._stored.hash
+        both = f"{self._stored.hash} {self._extra.hash}"
+        return hashlib.sha256(both.encode()).hexdigest()[:12]
 
     def stream(
         self, batches: Iterable[Batch], *, epoch: int
@@ -112,29 +128,32 @@ class StoredImages(Dataset[tuple[Tensor, int]]):
         Raises:
             ValueError: If more than `max_bad` of the images are unreadable.
         """
-        seed = (self._seed, epoch)
+        seed, parts = (self._seed, epoch), (self._stored, self._extra)
+        labels = torch.cat([part.labels for part in parts if part is not None])
         self._plan.batches = [
             [Key(position=place, side=batch.side, seed=seed) for place in batch.index.tolist()]
             for batch in batches
         ]
         for keys, (pixels, used) in zip(self._plan.batches, self._loader, strict=True):
             self._note_replaced([key.position for key in keys], used)
-            yield pixels, self._stored.labels[used]
+            yield pixels, labels[used]
 
     def __getitem__(self, key: Key) -> tuple[UInt8[Tensor, "3 side side"], int]:
         """Returns the pixels of one image, and the position of the image that they are from."""
-        position = key.position
-        for attempt in range(1, len(self)):
+        stored, wanted = self._find(key.position)
+        labels = stored.labels.numpy()
+        for attempt in range(len(stored)):
+            place = replacement(labels, wanted, attempt=attempt) if attempt else wanted
             try:
-                _, image = read_whole(self._stored.source, int(self._stored.index[position]))
+                _, image = read_whole(stored.source, int(stored.index[place]))
             except UnreadableImageError:
-                position = replacement(self._stored.labels.numpy(), key.position, attempt=attempt)
                 continue
+            position = key.position - wanted + place
             if self._crop_scale == 1:
                 return centre_crop(image, side=key.side, share=self._crop_share), position
             rng = np.random.default_rng([*key.seed, position])
             return random_crop(image, side=key.side, scale=self._crop_scale, rng=rng), position
-        raise ValueError(f"no image of {self._stored.source.name} can be read")
+        raise ValueError(f"no image of {stored.source.name} can be read")
 
     def __getstate__(self) -> dict[str, object]:
         """What a reading process needs."""
@@ -156,17 +175,26 @@ class StoredImages(Dataset[tuple[Tensor, int]]):
             generator=torch.Generator(),  # the global one belongs to training
         )
 
+    def _find(self, position: int) -> tuple[Stored, int]:
+        """Returns what the image at `position` is part of, and its place there."""
+        if position < len(self):
+            return self._stored, position
+        assert self._extra is not None
+        return self._extra, position - len(self)
+
     def _note_replaced(self, wanted: Sequence[int], used: Int64[Tensor, " batch"]) -> None:
         for position, instead in zip(wanted, used.tolist(), strict=True):
             if position == instead or position in self._bad:
                 continue
             self._bad.add(position)
-            places = self._stored.index[[position, instead]]
-            bad, good = self._stored.source.ids_at(places)
+            (stored, place), (_, other) = self._find(position), self._find(instead)
+            bad, good = stored.source.ids_at(stored.index[[place, other]])
             log.warning("unreadable image=%s replaced by=%s", bad, good)
-        if len(self._bad) > self._max_bad * len(self):
+        images = len(self) + self.extra
+        if len(self._bad) > self._max_bad * images:
+            kind = "train and extra images" if self.extra else "train images"
             raise ValueError(
-                f"{len(self._bad)} of {len(self)} train images are unreadable, more than "
+                f"{len(self._bad)} of {images} {kind} are unreadable, more than "
                 f"data.max_bad ({self._max_bad:g}) allows; see `rampart data check`"
             )
 

@@ -42,7 +42,7 @@ def imagenet_100(source: Source) -> tuple[int, ...]:
     if len(source.classes) != 1000:
         raise ValueError(
             f"ImageNet-100 is a subset of ImageNet's 1000 classes, and {source.name} has "
-            f"{len(source.classes)}; give its classes by name"
+            f"{len(source.classes)}; take classes=all or drawn"
         )
     names = [source.classes[label] for label in IMAGENET_100]
     if all(name[:1] == "n" and name[1:].isdecimal() for name in names):

@@ -1,0 +1,82 @@
+"""The numbers of one run, epoch by epoch, as tables and wherever else a user follows it.
+
+`metrics.csv` and `metrics.parquet` hold a row per epoch, with the check of its rung if it is one;
+`raw_` says that it is of the raw weights, beside the averaged ones. Light: no torch.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from search.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
+from search.log_targets import OPENERS, LoggedRun, LogTarget
+from trainers.config import TrialConfig
+from trainers.metrics import EpochMetrics, Progress
+
+COLUMNS = {
+    "epoch": "Int64",
+    "train_loss": "Float64",
+    "train_accuracy": "Float64",
+    "lr": "Float64",
+    "eps": "Float64",
+    "seconds": "Float64",
+    **accuracy_columns("clean"),
+    **accuracy_columns("robust"),
+    "check_seconds": "Float64",
+    **accuracy_columns("raw_clean"),
+    **accuracy_columns("raw_robust"),
+    "raw_check_seconds": "Float64",
+}
+"""Every column with its pandas type; all are nullable."""
+
+
+@contextmanager
+def run_logs(
+    config: TrialConfig, folder: Path, *, name: str, log_to: Sequence[LogTarget]
+) -> Generator[Callable[[Progress], None]]:
+    """Gives a function that logs what is known of a run; it may be told the same again.
+
+    Args:
+        config: The hyperparameters.
+        folder: The run's own, absolute; what lies there is gone on with.
+        name: Under which W&B and MLflow list the run.
+        log_to: Beside the tables, which are always written.
+
+    Raises:
+        ValueError: If W&B or MLflow refuses.
+    """
+    run = LoggedRun(name=name, config=config, folder=folder)
+    logged: tuple[EpochMetrics, ...] | None = None
+    with ExitStack() as stack:
+        tells = [
+            stack.enter_context(OPENERS[target](run)) for target in OPENERS if target in log_to
+        ]
+
+        def log(progress: Progress) -> None:
+            nonlocal logged
+            if progress.history == logged:
+                return
+            frame = metrics_frame(progress.history)
+            write_frame(frame, csv=folder / "metrics.csv", parquet=folder / "metrics.parquet")
+            for tell in tells:
+                tell(progress.history)
+            logged = progress.history
+
+        yield log
+
+
+def metrics_frame(history: Sequence[EpochMetrics]) -> pd.DataFrame:
+    """Returns a row per epoch."""
+    return typed_frame([_row(metrics) for metrics in history], COLUMNS)
+
+
+def _row(metrics: EpochMetrics) -> dict[str, object]:
+    row: dict[str, object] = metrics.model_dump(exclude={"check", "raw_check"})
+    for prefix, check in (("", metrics.check), ("raw_", metrics.raw_check)):
+        if check is not None:
+            row |= accuracy_cells(f"{prefix}clean", check.clean)
+            row |= accuracy_cells(f"{prefix}robust", check.robust)
+            row |= {f"{prefix}check_seconds": check.seconds}
+    return row

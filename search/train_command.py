@@ -1,0 +1,199 @@
+"""`rampart train`: one config, from its start or from its last checkpoint to its last epoch."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from search.cluster.connect import connected
+from search.cluster.driver import DriverPayload, Failure
+from search.cluster.full_runs import FullRunPayload, run_full
+from search.errors import NothingToShowError, UserError
+from search.load import dump_config, load_training
+from search.lock import locked
+from search.log_targets import require_installed
+from search.preflight import check_run
+from search.run_logs import run_logs
+from search.training import TrainingConfig, TrainingFolder
+from trainers.differences import differing_paths
+from trainers.metrics import EpochMetrics, Progress, best_epoch
+
+
+def train(
+    config: TrainingConfig, *, is_resumed: bool, address: str | None, console: Console
+) -> None:
+    """Trains to the last epoch; a run that is over is only told of.
+
+    Raises:
+        UserError: If the run cannot be begun, or not gone on with, as it is asked for.
+        NothingToShowError: If training failed.
+    """
+    folder = TrainingFolder(root=Path(config.runs_dir).absolute() / config.name)
+    try:
+        require_installed(config.log_to)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if is_resumed:
+        _check_same(folder, config)
+    else:
+        _refuse_taken(folder)
+        check_run(config.trial)
+    with connected(address, config.resources, concurrent=1):
+        _write_config(folder, config)
+        console.print(f"run {config.name}: {folder.root}", soft_wrap=True)
+        with locked(folder.root, again="rampart train CONFIG --resume"):
+            _run(folder, config, console)
+
+
+def _run(folder: TrainingFolder, config: TrainingConfig, console: Console) -> None:
+    failures: list[Failure | None] = []
+
+    def on_end(payload: FullRunPayload, failure: Failure | None) -> None:
+        del payload
+        failures.append(failure)
+
+    with _followed(folder, config, console) as follow:
+        run_full([_payload(folder, config)], concurrent=1, on_end=on_end, on_poll=follow)
+    (failure,) = failures
+    if failure is not None:
+        raise NothingToShowError(
+            f"{failure.reason}; `rampart train {folder.config} --resume` goes on from the last "
+            "checkpoint"
+        )
+    progress = _read_progress(folder)
+    assert progress is not None  # training reports every epoch
+    _print_end(folder, progress, console)
+
+
+def _payload(folder: TrainingFolder, config: TrainingConfig) -> FullRunPayload:
+    driver = DriverPayload(
+        key=config.name,
+        trial=config.trial,
+        rungs=tuple(range(1, config.trial.epochs)),
+        early_check=config.validation,
+        resources=config.resources,
+        checkpoints=config.checkpoints,
+        checkpoint=str(folder.checkpoints),
+        clean_starts=str(folder.clean_start),
+        clean_recipe=config.trial,
+        manifests=str(folder.manifests),
+        storage=str(folder.ray),
+    )
+    return FullRunPayload(driver=driver, reference=None, folder=str(folder.root))
+
+
+@contextmanager
+def _followed(
+    folder: TrainingFolder, config: TrainingConfig, console: Console
+) -> Generator[Callable[[], None]]:
+    """Gives a function that logs and prints what the workers reported since it was called last."""
+    told = _read_progress(folder)
+    with run_logs(config.trial, folder.root, name=config.name, log_to=config.log_to) as log:
+
+        def follow() -> None:
+            nonlocal told
+            progress = _read_progress(folder)
+            if progress is None or progress == told:
+                return
+            log(progress)
+            for line in _news(config, told, progress):
+                console.print(line, soft_wrap=True)
+            told = progress
+
+        yield follow
+        follow()
+
+
+def _news(config: TrainingConfig, before: Progress | None, now: Progress) -> Iterator[str]:
+    """Yields a line for each event and each epoch that was not told yet."""
+    yield from now.events[len(before.events) if before else 0 :]
+    for epochs in range(len(before.history) if before else 0, len(now.history)):
+        yield _epoch_line(config, now.history[: epochs + 1])
+
+
+def _read_progress(folder: TrainingFolder) -> Progress | None:
+    if not folder.progress.exists():
+        return None
+    return Progress.model_validate_json(folder.progress.read_text())
+
+
+def _epoch_line(config: TrainingConfig, history: Sequence[EpochMetrics]) -> str:
+    last, epochs = history[-1], config.trial.epochs
+    left = sum(map(_seconds, history)) / len(history) * (epochs - last.epoch)
+    return (
+        f"epoch {last.epoch}/{epochs} loss={last.train_loss:.3f} "
+        f"train_acc={last.train_accuracy:.3f} {_check_text(last)} left={left:.0f}s"
+    )
+
+
+def _seconds(epoch: EpochMetrics) -> float:
+    checks = (epoch.check, epoch.raw_check)
+    return epoch.seconds + sum(check.seconds for check in checks if check)
+
+
+def _check_text(epoch: EpochMetrics) -> str:
+    assert epoch.check is not None  # every epoch is validated
+    robust = epoch.check.robust
+    low, high = robust.interval
+    return (
+        f"clean={epoch.check.clean.value:.3f} robust={robust.value:.3f} [{low:.3f}, {high:.3f}] "
+        f"({robust.attack}, n={robust.n})"
+    )
+
+
+def _print_end(folder: TrainingFolder, progress: Progress, console: Console) -> None:
+    best = next(e for e in progress.history if e.epoch == best_epoch(progress.history))
+    console.print(
+        f"\nbest epoch {best.epoch}: {_check_text(best)}\n"
+        f"checkpoints {folder.checkpoints} (best.pt, and the last epoch)\n"
+        f"metrics     {folder.root / 'metrics.csv'} (and .parquet)\n"
+        f"next        rampart evaluate {folder.checkpoints / 'best.pt'}",
+        soft_wrap=True,
+    )
+
+
+def _refuse_taken(folder: TrainingFolder) -> None:
+    if folder.root.exists():
+        raise UserError(
+            f"{folder.root} exists already; --resume goes on with it, and name=ANOTHER begins a "
+            "new run"
+        )
+
+
+def _check_same(folder: TrainingFolder, config: TrainingConfig) -> None:
+    """Raises UserError unless the folder's run is this one; resources and logs may differ."""
+    if not folder.config.is_file():
+        raise UserError(f"no run at {folder.root}; without --resume it begins")
+    before = load_training(folder.config, {})
+    differing = [
+        *differing_paths(before.trial, config.trial),
+        *differing_paths(before.validation, config.validation),
+    ]
+    if differing:
+        raise UserError(
+            f"{folder.root} is another run: {'; '.join(differing)}; take {folder.config}, or give "
+            "this one another name"
+        )
+
+
+def _write_config(folder: TrainingFolder, config: TrainingConfig) -> None:
+    """Creates the folder with its config, whole or not at all; an old one gets the new config."""
+    draft = folder.root.with_name(f".{folder.root.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        try:
+            (draft / folder.config.name).write_text(dump_config(config))
+            if folder.root.exists():
+                os.replace(draft / folder.config.name, folder.config)
+            else:
+                os.rename(draft, folder.root)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"runs_dir {config.runs_dir!r} cannot be written: {error.strerror or error}; choose "
+            "another with runs_dir=PATH"
+        ) from error

@@ -1,0 +1,153 @@
+"""One trial from wherever it is to its end: resumed, saved, rolled back, reported. No Ray here."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from trainers.checkpoint import CleanStart, TrainState
+from trainers.clean_start import clean_start
+from trainers.config import CheckpointsConfig, TrialConfig
+from trainers.data.load import Images, changed_images, write_manifests
+from trainers.group import Group
+from trainers.loop import fit
+from trainers.metrics import Check, Progress
+from trainers.saving import Saver, load_together
+from trainers.session import begin_session, state_of
+from trainers.stop import Request, StoppedError
+
+ROLL_BACK = 0.5
+"""On the learning rate, once in a training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a trial keeps what outlives its processes; on storage that every node sees."""
+
+    checkpoints: Path
+    clean_starts: Path
+    """Shared by the trials of a search."""
+    manifests: Path
+    """Which images they train on; shared, too."""
+
+
+def run_trial(
+    config: TrialConfig,
+    place: Place,
+    *,
+    images: Images,
+    group: Group,
+    checkpoints: CheckpointsConfig,
+    clean_recipe: TrialConfig,
+    rungs: Collection[int],
+    evaluate: Callable[[nn.Module], Check],
+    must_stop: Callable[[], bool],
+    report: Callable[[Progress], None],
+) -> None:
+    """Trains on one rank, from the latest checkpoint, and reports every epoch.
+
+    What a killed process may not have told is told again.
+
+    Args:
+        images, group, rungs, evaluate: As for `fit`.
+        clean_recipe: How a clean training goes (`trainers/clean_start.py`).
+        must_stop: Asked after a step; once any rank is told to, all save and end.
+
+    Raises:
+        FloatingPointError: If the loss is not finite, and there is no or no second way back.
+        StoppedError: If it had to stop before its last epoch.
+        ValueError: If the checkpoint belongs to another config or other images, or is damaged.
+    """
+    if group.rank == 0:
+        write_manifests(config.data, place.manifests, key=images.hash)
+    ask = _Watch(minutes=checkpoints.minutes, must_stop=must_stop)
+    resume, start = load_together(place.checkpoints, config, group), None
+    if resume is not None:
+        _require_same_images(resume.progress.images, images.hash, place.manifests)
+    if resume is None and config.weights.clean_epochs:
+        start = clean_start(
+            config,
+            place.clean_starts,
+            recipe=clean_recipe,
+            images=images,
+            group=group,
+            ask=ask,
+        )
+    if resume is not None and resume.progress.history:
+        report(resume.progress)
+
+    def train(resume: TrainState | None, saver: Saver) -> None:
+        states = fit(
+            config,
+            images=images,
+            rungs=rungs,
+            evaluate=evaluate,
+            group=group,
+            resume=resume,
+            start=start,
+            ask=ask,
+        )
+        state = resume
+        for state in states:
+            if group.rank == 0:
+                saver.save(state)
+            if not len(state.losses):
+                report(state.progress)
+        if state is None or state.epoch < config.epochs:
+            saver.wait()
+            raise StoppedError("training was asked to stop, and saved where it was")
+
+    with Saver(place.checkpoints, keep=checkpoints.keep) as saver:
+        try:
+            train(resume, saver)
+        except FloatingPointError as error:
+            saver.wait()
+            group.highest(0)  # the others read only after rank 0 has written
+            last = load_together(place.checkpoints, config, group)
+            if config.non_finite == "stop" or (last is not None and last.lr_factor < 1):
+                raise
+            train(_rolled_back(last or _beginning(config, images, group, start), error), saver)
+
+
+def _require_same_images(before: str, now: str, manifests: Path) -> None:
+    if before != now:
+        changed = changed_images(manifests, before=before, now=now) or "other pixels or labels"
+        raise ValueError(
+            f"the checkpoint was trained on other images ({before}) than are here now ({now}): "
+            f"{changed}; bring those back, or begin a new run"
+        )
+
+
+def _beginning(
+    config: TrialConfig, images: Images, group: Group, start: CleanStart | None
+) -> TrainState:
+    return state_of(begin_session(config, images, group=group, resume=None, start=start))
+
+
+def _rolled_back(state: TrainState, error: FloatingPointError) -> TrainState:
+    event = (
+        f"{error}; went back to epoch {state.epoch}, step {len(state.losses)}, with {ROLL_BACK:g} "
+        "times the learning rate"
+    )
+    progress = state.progress.model_copy(update={"events": (*state.progress.events, event)})
+    factor = state.lr_factor * ROLL_BACK
+    return replace(state, progress=progress, lr_factor=factor)
+
+
+class _Watch:
+    """Asks for a checkpoint every so many minutes, and for the end when it must come."""
+
+    def __init__(self, *, minutes: float, must_stop: Callable[[], bool]) -> None:
+        self._period_s = 60 * minutes
+        self._must_stop = must_stop
+        self._last = time.monotonic()
+
+    def __call__(self) -> Request:
+        if self._must_stop():
+            return Request.STOP
+        if time.monotonic() - self._last < self._period_s:
+            return Request.NOTHING
+        self._last = time.monotonic()
+        return Request.SAVE
