@@ -79,7 +79,7 @@ def _check_images(where: str, data: DataConfig) -> None:
         select_split(data)
         if data.extra.source != "none":
             extra_split(data.extra, train)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{where}: {error}") from error
     if data.test_path and not Path(data.test_path).exists():
         raise UserError(f"{where}: data.test_path: there is nothing at {data.test_path}")

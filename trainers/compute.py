@@ -50,7 +50,9 @@ def in_format(x: Tensor, compute: ComputeConfig) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if compute.channels_last else x
 
 
-def for_training(network: nn.Module, compute: ComputeConfig, *, group: Group) -> nn.Module:
+def for_training(
+    network: nn.Module, compute: ComputeConfig, *, group: Group, parts: int
+) -> nn.Module:
     """Returns the network that the backward pass goes through: compiled, gradients shared.
 
     Attacks run the bare one, so that they wake no reducer.
@@ -63,7 +65,7 @@ def for_training(network: nn.Module, compute: ComputeConfig, *, group: Group) ->
     return DistributedDataParallel(
         network,
         broadcast_buffers=False,  # see `share_buffers`
-        static_graph=True,
+        static_graph=parts == 1,  # torch 2.15 fails on both no_sync and a static graph
     )
 
 

@@ -122,7 +122,7 @@ def begin_session(
     )
     if resume is not None:
         _restore(session, resume)
-    session.trained = for_training(network, compute, group=group)
+    session.trained = for_training(network, compute, group=group, parts=parts)
     return session
 
 

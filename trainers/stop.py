@@ -1,5 +1,10 @@
-"""What training can be asked between two steps, and how it ends when it was asked to. Light."""
+"""How training is asked to save or to end between two steps, and how a process learns of it. Light.
 
+One process trains one rank: that it is about to end is a fact of the process, not of an object.
+"""
+
+import signal
+import threading
 from enum import IntEnum
 
 
@@ -15,3 +20,14 @@ class Request(IntEnum):
 
 class StoppedError(Exception):
     """Training ended before its last epoch because it was asked to, after saving its state."""
+
+
+must_stop = threading.Event()
+"""Set once this process is about to end."""
+has_ended = threading.Event()
+"""Set once training in this process is over, and saved."""
+
+
+def listen() -> None:
+    """Takes SIGTERM for news of the end; to be called in the main thread."""
+    signal.signal(signal.SIGTERM, lambda number, frame: must_stop.set())

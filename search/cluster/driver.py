@@ -11,8 +11,8 @@ from ray import tune
 from ray.exceptions import RayActorError
 from ray.train import (
     ControllerError,
+    FailureConfig,
     RunConfig,
-    ScalingConfig,
     TrainingFailedError,
     UserCallback,
     WorkerGroupError,
@@ -23,9 +23,11 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from evaluation.config import EarlyCheckConfig
 from models.config import Config
+from search.cluster.elastic import ElasticTrainer, Notice, scaling_config
 from search.cluster.reaper import RememberPlacementGroup
 from search.resources import WorkersConfig
 from trainers.config import CheckpointsConfig, TrialConfig
+from trainers.stop import StoppedError
 
 FAILURE = "failure"
 """Key of a report: a `Failure` as JSON text."""
@@ -84,35 +86,43 @@ def train(payload: DriverPayload, *, reporter: Callable[[], UserCallback]) -> Fa
 
 def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrainer:
     resources = payload.resources
-    return DataParallelTrainer(
+    is_fixed = resources.min_workers == resources.workers
+    trainer = DataParallelTrainer if is_fixed else ElasticTrainer
+    return trainer(
         train_on_worker,
         train_loop_config={"payload": payload.model_dump_json()},
-        scaling_config=ScalingConfig(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker=resources.per_worker,
-        ),
+        scaling_config=scaling_config(resources),
         run_config=RunConfig(
             name=payload.key,
             storage_path=payload.storage,
+            failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),  # see `train`
             # Typed for user callbacks; internal ones are let in for workarounds such as ours.
-            callbacks=[reporter, RememberPlacementGroup(payload.key)],  # pyright: ignore[reportArgumentType]
+            callbacks=[reporter, RememberPlacementGroup(payload.key), Notice()],  # pyright: ignore[reportArgumentType]
         ),
     )
 
 
 def train_on_worker(config: dict[str, str]) -> None:
     """What runs on each worker; imports torch there and only there."""
+    from trainers import stop
+
+    try:
+        _train_on_worker(DriverPayload.model_validate_json(config["payload"]))
+    finally:
+        stop.has_ended.set()
+
+
+def _train_on_worker(payload: DriverPayload) -> None:
     from functools import partial
 
     import torch
 
     from evaluation.early import early_check
+    from trainers import stop
     from trainers.data.load import load_held_out
     from trainers.worker import WorkerPayload, train_worker
 
-    payload = DriverPayload.model_validate_json(config["payload"])
-    trial = payload.trial
+    trial, threads = payload.trial, payload.resources.cpus_per_worker
     device = payload.resources.device
     train_worker(
         WorkerPayload(
@@ -124,29 +134,31 @@ def train_on_worker(config: dict[str, str]) -> None:
             clean_recipe=payload.clean_recipe,
             rungs=payload.rungs,
             workers=payload.resources.workers,
-            threads=payload.resources.cpus_per_worker,
+            threads=threads,
             device=device,
         ),
         partial(
             early_check,
-            images=load_held_out(trial.data, "select", threads=payload.resources.cpus_per_worker),
+            images=load_held_out(trial.data, "select", threads=threads),
             threat=trial.threat,
             config=payload.early_check,
             device=torch.device(device),
         ),
-        must_stop=lambda: False,
+        must_stop=stop.must_stop.is_set,
     )
 
 
 def _is_death(error: Exception) -> bool:
-    """Whether a process died (killed, node lost, out of memory) rather than training raised.
+    """Whether a process died (killed, node lost, out of memory), or was told to end and saved,
+    rather than training raised.
 
     When one of several workers dies, the others raise because their peer is gone.
     """
     if not isinstance(error, WorkerGroupError):
         return isinstance(error, RayActorError)
     failures = error.worker_failures.values()
-    has_death = any(isinstance(failure, WorkerHealthCheckFailedError) for failure in failures)
+    ended = (WorkerHealthCheckFailedError, StoppedError)
+    has_death = any(isinstance(failure, ended) for failure in failures)
     return has_death and not any(_would_come_again(failure) for failure in failures)
 
 
@@ -167,7 +179,7 @@ def _rank(failure: Exception) -> int:
     """Orders the failures of several workers: the others lose their peer in consequence."""
     if _would_come_again(failure):
         return 0
-    return 1 if isinstance(failure, WorkerHealthCheckFailedError) else 2
+    return 1 if isinstance(failure, (WorkerHealthCheckFailedError, StoppedError)) else 2
 
 
 def _would_come_again(failure: Exception) -> bool:

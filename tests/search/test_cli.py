@@ -72,6 +72,8 @@ def test_no_flag_has_grown() -> None:
         "resume --address",
         "promote --address",
         "promote --top",
+        "train --address",
+        "train --resume",
     }
 
 

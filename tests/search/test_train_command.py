@@ -42,9 +42,7 @@ def test_a_broken_rule_names_field_value_and_way_out(overrides: dict[str, Any], 
 
 
 def test_an_experiment_is_not_a_run() -> None:
-    with pytest.raises(
-        UserError, match=r"demo\.yaml is not a valid run:\n(.*\n)*.*trial: req"
-    ):
+    with pytest.raises(UserError, match=r"demo\.yaml is not a valid run:\n(.*\n)*.*trial: req"):
         load_training(TRAIN.with_name("demo.yaml"), {})
 
 

@@ -87,3 +87,18 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], fo
         assert process.poll() is None, (folder / "log").read_text()
         assert time.time() < deadline, (folder / "log").read_text()
         time.sleep(0.1)
+
+
+def train_workers(group: int) -> list[int]:
+    """Finds the processes of training workers that belong to the search `group`."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            title = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "RayTrainWorker" in title and os.getsid(int(entry.name)) == os.getsid(group):
+            found.append(int(entry.name))
+    return found

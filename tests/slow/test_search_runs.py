@@ -2,10 +2,6 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +16,10 @@ from launch import (
     run,
     search_folder,
     start,
+    train_workers,
     wait_until,
 )
+from nodes import Nodes
 
 from evaluation.result import EvaluationResult
 from search.records import FullRun, TrialRecord
@@ -29,50 +27,14 @@ from trainers.checkpoint import load_model
 from trainers.config import config_hash
 
 pytestmark = pytest.mark.slow
-RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """A head and a second node with one CPU each: a cluster to join, and a neighbour to bear."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    common = ["--num-cpus=1", "--disable-usage-stats", "--block"]
-    head = [RAY, "start", "--head", f"--port={port}", *common]
-    nodes = [_node(head, environment)]
-    _wait_for_cpus(address, 1, environment)
-    nodes.append(_node([RAY, "start", f"--address={address}", *common], environment))
-    _wait_for_cpus(address, 2, environment)
-    yield address
-    for node in nodes:
-        os.killpg(node.pid, signal.SIGTERM)
-    for node in nodes:
-        node.wait(timeout=90)
-
-
-def _node(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # In the foreground, in a group of its own: `ray stop` would stop every Ray of the host.
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _wait_for_cpus(address: str, cpus: int, environment: dict[str, str]) -> None:
-    command = [RAY, "status", f"--address={address}"]
-    said = ""
-    for _ in range(60):
-        said = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
-        if f"/{cpus}.0 CPU" in said:
-            return
-        time.sleep(1)
-    raise AssertionError(f"the cluster does not come up: {said}")
+    with Nodes() as nodes:
+        nodes.add()
+        yield nodes.address
 
 
 def is_whole(record: TrialRecord) -> bool:
@@ -173,7 +135,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
     process = start(["search", str(DEMO), *overrides], tmp_path)
     wait_until(lambda: any(r.epochs >= 1 for r in records(tmp_path)[:1]), process, tmp_path)
     before = records(tmp_path)[0].progress
-    workers = _train_workers(process.pid)
+    workers = train_workers(process.pid)
     assert before is not None
     assert workers
     for worker in workers:
@@ -246,28 +208,3 @@ def test_two_searches_at_once_disturb_neither_though_one_runs_out_of_memory(
     assert "can't allocate memory" in records(tmp_path, "huge")[1].reason
     for name in ("sane", "huge"):
         assert (search_folder(tmp_path, name).report / "index.html").exists()
-
-
-def test_a_trial_of_two_workers_trains(tmp_path: Path) -> None:
-    overrides = [*TINY, NOTHING_TO_PROMOTE, "budget.trials=1", "resources.workers=2"]
-    overrides += ["resources.concurrent_trials=1"]
-    run(["search", str(DEMO), *overrides], tmp_path, code=1)
-
-    (record,) = records(tmp_path)
-    assert record.status == "completed"
-    assert is_whole(record)
-
-
-def _train_workers(group: int) -> list[int]:
-    """Finds the processes of training workers that belong to the search `group`."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            title = (entry / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "RayTrainWorker" in title and os.getsid(int(entry.name)) == os.getsid(group):
-            found.append(int(entry.name))
-    return found

@@ -93,7 +93,7 @@ class StoredConfig(Config):
     ]
     """`folder`: CLASS/IMAGE, as torchvision reads it. `packed`: what `rampart data pack` wrote.
     `parquet`: Hugging Face's shards. The others are torchvision's, fetched where the network is."""
-    path: str
+    path: str = Field(min_length=1)
     """Train images; of torchvision's sets, the folder that they are fetched to. On a cluster, on
     storage that every node sees."""
     test_path: str
