@@ -19,15 +19,15 @@ def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> N
     import torch
 
     from evaluation.evaluate import evaluate_checkpoint
-    from trainers.checkpoint import load_model
+    from trainers.checkpoint import digest, find_checkpoint, load_model
 
-    path = _find_checkpoint(checkpoint)
     try:
+        path = find_checkpoint(checkpoint.absolute())
         config, _ = load_model(path)
         reference = override_or_refuse(
             _reference(path, config), overrides, what="the reference evaluation"
         )
-        out = path.parent / "evaluations" / f"{path.stem}-{config_hash(reference)}"
+        out = path.parent / "evaluations" / f"{digest(path)}-{config_hash(reference)}"
         result = evaluate_checkpoint(
             path,
             reference,
@@ -55,7 +55,7 @@ def export(checkpoint: Path, file: Path, layout: Layout, console: Console) -> No
     from trainers.checkpoint import load_model
 
     try:
-        config, model = load_model(_find_checkpoint(checkpoint))
+        config, model = load_model(checkpoint)
         export_weights(model, file.absolute(), layout=layout, config=config.model)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
@@ -74,18 +74,3 @@ def _reference(checkpoint: Path, config: TrialConfig) -> ReferenceConfig:
             return read_experiment(SearchFolder(root=parent)).reference
     images = config.data.test_images
     return ReferenceConfig(version="standard", images=images, batch_size=120, seed=0)
-
-
-def _find_checkpoint(path: Path) -> Path:
-    """Returns the file that is meant: in a folder, the end of the last whole epoch."""
-    from trainers.checkpoint import ends_of_epochs
-
-    if path.is_file():
-        return path.absolute()
-    for folder in (path, path / "checkpoint"):
-        if ends := ends_of_epochs(folder):
-            return ends[-1].absolute()
-    raise UserError(
-        f"no checkpoint at {path}: expected a file such as runs/NAME/promoted/KEY/checkpoint/"
-        "best.pt, or the folder of a trial or of a full run, whose last whole epoch is taken"
-    )

@@ -25,7 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     console = Console(highlight=False)
     arguments = parse(argv)
-    before = signal.signal(signal.SIGTERM, _terminate)
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        """A batch system wants its machine back: all that Ctrl-C ends, this ends, too."""
+        del frame
+        terminated.append(number)
+        raise KeyboardInterrupt  # no class of ours: Ray would raise its parent in its place
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         _run(arguments, console)
     except UserError as error:
@@ -34,23 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NothingToShowError as error:
         print(f"rampart: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as error:
-        is_ended = isinstance(error, _Terminated)
-        what = "terminated" if is_ended else "interrupted"
+    except KeyboardInterrupt:
+        what, code = ("terminated", 143) if terminated else ("interrupted", 130)
         print(f"rampart: {what}; {_way_on(arguments)}", file=sys.stderr)
-        return 143 if is_ended else 130
+        return code
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: a batch system wants its machine back. All that Ctrl-C ends, it ends, too."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise _Terminated
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:

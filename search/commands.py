@@ -5,6 +5,7 @@ Torch and Ray are imported where a command needs them, so that `rampart status` 
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     check_data(experiment)
     check_models(experiment)
     check_constraints(experiment)
-    refuse_folder(experiment)
+    folder = _folder_of(experiment)
+    refuse_folder(folder.root, way_on=_way_on(folder))
     with _connected(address, experiment):
         folder = create_folder(experiment)
         console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
@@ -110,20 +112,33 @@ def report(folder: SearchFolder, console: Console) -> None:
     console.print(f"report: {write_report(folder)}")
 
 
-def refuse_folder(experiment: ExperimentConfig) -> None:
-    """Raises UserError, before Ray starts, if the folder of the search is taken or out of reach."""
-    root = Path(experiment.runs_dir).absolute() / experiment.name
+def refuse_folder(root: Path, *, way_on: str) -> None:
+    """Raises UserError, before Ray starts, if the folder `root` is taken or out of reach."""
     if root.exists():
-        name = name_of(SearchFolder(root=root))
-        raise UserError(
-            f"{root} exists already; `rampart resume {name}` goes on with it, "
-            "and name=ANOTHER starts a new search"
-        )
+        raise UserError(f"{root} exists already; {way_on}, and name=ANOTHER begins anew")
     there = next(parent for parent in root.parents if parent.exists())
     if not there.is_dir():
-        raise _not_writable(experiment, f"{there} is a file")
+        raise _not_writable(root, f"{there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise _not_writable(experiment, f"no permission to write in {there}")
+        raise _not_writable(root, f"no permission to write in {there}")
+
+
+def create_root(root: Path, fill: Callable[[Path], None]) -> None:
+    """Creates the folder `root` with what `fill` writes into it, whole or not at all.
+
+    Raises:
+        UserError: If it is there, or cannot be written.
+    """
+    draft = root.with_name(f".{root.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        try:
+            fill(draft)
+            os.rename(draft, root)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise _not_writable(root, error.strerror or str(error)) from error
 
 
 def create_folder(experiment: ExperimentConfig) -> SearchFolder:
@@ -134,25 +149,28 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
     """
     from search.study import create_study
 
-    refuse_folder(experiment)
-    root = Path(experiment.runs_dir).absolute() / experiment.name
-    draft = SearchFolder(root=root.with_name(f".{root.name}.{os.getpid()}"))
-    try:
-        draft.root.mkdir(parents=True)
-        try:
-            draft.config.write_text(dump_config(experiment))
-            create_study(draft, experiment)
-            os.rename(draft.root, root)
-        finally:
-            shutil.rmtree(draft.root, ignore_errors=True)
-    except OSError as error:
-        raise _not_writable(experiment, error.strerror or str(error)) from error
-    return SearchFolder(root=root)
+    def fill(draft: Path) -> None:
+        drafted = SearchFolder(root=draft)
+        drafted.config.write_text(dump_config(experiment))
+        create_study(drafted, experiment)
+
+    folder = _folder_of(experiment)
+    refuse_folder(folder.root, way_on=_way_on(folder))
+    create_root(folder.root, fill)
+    return folder
 
 
-def _not_writable(experiment: ExperimentConfig, reason: str) -> UserError:
+def _folder_of(experiment: ExperimentConfig) -> SearchFolder:
+    return SearchFolder(root=Path(experiment.runs_dir).absolute() / experiment.name)
+
+
+def _way_on(folder: SearchFolder) -> str:
+    return f"`rampart resume {name_of(folder)}` goes on with it"
+
+
+def _not_writable(root: Path, reason: str) -> UserError:
     return UserError(
-        f"runs_dir {experiment.runs_dir!r} cannot be written: {reason}; "
+        f"runs_dir {str(root.parent)!r} cannot be written: {reason}; "
         "choose another with runs_dir=PATH"
     )
 

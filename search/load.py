@@ -1,4 +1,4 @@
-"""From a YAML file and dotted overrides to an `ExperimentConfig`, with clear messages."""
+"""From a YAML file and dotted overrides to a search or a run, with clear messages."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +38,8 @@ def load_training(path: Path, overrides: Mapping[str, Any]) -> TrainingConfig:
     config = _load(path, overrides, TrainingConfig, what="run")
     sections = config.trial.model_dump(mode="json").items()
     absolute = {f"trial.{name}": _absolute(section, name) for name, section in sections}
-    return with_overrides(config, absolute)
+    runs_dir = str(Path(config.runs_dir).expanduser().absolute())
+    return with_overrides(config, {**absolute, "runs_dir": runs_dir})
 
 
 def _load(path: Path, overrides: Mapping[str, Any], kind: type[C], *, what: str) -> C:

@@ -1,4 +1,4 @@
-"""One process at a time works on a search; the lock goes with the process, however it dies."""
+"""One process at a time works on a search or a run; the lock goes with it, however it dies."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ def locked(root: Path, *, again: str) -> Generator[None]:
 
 
 def is_locked(root: Path) -> bool:
-    """Whether a process is working on the search at `root`."""
+    """Whether a process is working on what is at `root`."""
     path = root / "lock"
     if not path.exists():
         return False

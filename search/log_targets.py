@@ -229,8 +229,7 @@ def _mlflow_metrics(mlflow: ModuleType, metrics: EpochMetrics) -> list[Any]:
 
 
 def _seconds(metrics: EpochMetrics) -> float:
-    checks = (metrics.check, metrics.raw_check)
-    return metrics.seconds + sum(check.seconds for check in checks if check is not None)
+    return metrics.seconds + metrics.check_seconds
 
 
 OPENERS: dict[LogTarget, Callable[[LoggedRun], AbstractContextManager[Tell]]] = {

@@ -1,4 +1,4 @@
-"""What is tried before a search starts: every model that its space can make, without weights."""
+"""What is tried before a search or a run starts: its images, and every model it can make."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -136,7 +136,7 @@ def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
     told = before.progress.events if before and before.progress else ()
     history = after.progress.history if after.progress else ()
     if after.progress:
-        events += [f"{after.key}: {event}" for event in after.progress.events[len(told) :]]
+        events += [f"{after.key}: {event}" for event in after.progress.events if event not in told]
     for epoch in history:
         if epoch.epoch > known:
             events += _epoch_events(after, epoch)

@@ -71,7 +71,10 @@ def promote_best(
 
 
 def training_of(experiment: ExperimentConfig, run: FullRun) -> TrainingConfig:
-    """Returns a full run as what `rampart train` takes, for whoever wants it again or otherwise."""
+    """Returns a full run as what `rampart train` takes, for whoever wants it again or otherwise.
+
+    A clean training before it goes by its own recipe there, not by the search's base.
+    """
     resources = experiment.resources.model_dump(exclude={"concurrent_trials"})
     return TrainingConfig(
         name=f"{experiment.name}-{run.key}",

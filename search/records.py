@@ -56,8 +56,7 @@ class TrialRecord(Config):
     @property
     def check_seconds(self) -> float:
         """Seconds of early checks, of averaged and raw weights."""
-        history = self.progress.history if self.progress else ()
-        return sum(check.seconds for e in history for check in (e.check, e.raw_check) if check)
+        return sum(e.check_seconds for e in self.progress.history) if self.progress else 0.0
 
     @property
     def checks(self) -> list[tuple[int, Check]]:

@@ -1,6 +1,5 @@
 """What runs hold on the cluster. Light: no torch, no Ray."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -34,9 +33,9 @@ class WorkersConfig(Config):
         return self
 
     @property
-    def sizes(self) -> Iterator[int]:
+    def sizes(self) -> range:
         """Numbers of workers that a run may have."""
-        yield from range(self.min_workers, self.workers + 1)
+        return range(self.min_workers, self.workers + 1)
 
     @property
     def per_worker(self) -> dict[str, float]:

@@ -1,9 +1,7 @@
 """`rampart train`: one config, from its start or from its last checkpoint to its last epoch."""
 
-import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +9,7 @@ from rich.console import Console
 from search.cluster.connect import connected
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
+from search.commands import create_root, refuse_folder
 from search.errors import NothingToShowError, UserError
 from search.load import dump_config, load_training
 from search.lock import locked
@@ -18,6 +17,7 @@ from search.log_targets import require_installed
 from search.preflight import check_run
 from search.run_logs import run_logs
 from search.training import TrainingConfig, TrainingFolder
+from trainers.atomic import write_atomically
 from trainers.differences import differing_paths
 from trainers.metrics import EpochMetrics, Progress, best_epoch
 
@@ -31,7 +31,7 @@ def train(
         UserError: If the run cannot be begun, or not gone on with, as it is asked for.
         NothingToShowError: If training failed.
     """
-    folder = TrainingFolder(root=Path(config.runs_dir).absolute() / config.name)
+    folder = TrainingFolder(root=Path(config.runs_dir) / config.name)
     try:
         require_installed(config.log_to)
     except ValueError as error:
@@ -39,33 +39,39 @@ def train(
     if is_resumed:
         _check_same(folder, config)
     else:
-        _refuse_taken(folder)
+        refuse_folder(folder.root, way_on="--resume goes on with it")
         check_run(config.trial)
     with connected(address, config.resources, concurrent=1):
-        _write_config(folder, config)
-        console.print(f"run {config.name}: {folder.root}", soft_wrap=True)
+        if not is_resumed:
+            create_root(folder.root, lambda draft: _write_config(draft, config))
         with locked(folder.root, again="rampart train CONFIG --resume"):
+            _write_config(folder.root, config)
+            console.print(f"run {config.name}: {folder.root}", soft_wrap=True)
             _run(folder, config, console)
-
-
-def _run(folder: TrainingFolder, config: TrainingConfig, console: Console) -> None:
-    failures: list[Failure | None] = []
-
-    def on_end(payload: FullRunPayload, failure: Failure | None) -> None:
-        del payload
-        failures.append(failure)
-
-    with _followed(folder, config, console) as follow:
-        run_full([_payload(folder, config)], concurrent=1, on_end=on_end, on_poll=follow)
-    (failure,) = failures
-    if failure is not None:
-        raise NothingToShowError(
-            f"{failure.reason}; `rampart train {folder.config} --resume` goes on from the last "
-            "checkpoint"
-        )
     progress = _read_progress(folder)
     assert progress is not None  # training reports every epoch
     _print_end(folder, progress, console)
+
+
+def _run(folder: TrainingFolder, config: TrainingConfig, console: Console) -> None:
+    failures: list[Failure] = []
+
+    def on_end(payload: FullRunPayload, failure: Failure | None) -> None:
+        del payload
+        failures.extend([failure] if failure else [])
+
+    with ExitStack() as stack:
+        try:
+            follow = stack.enter_context(_followed(folder, config, console))
+        except ValueError as error:  # W&B or MLflow refuses
+            raise UserError(f"{error}; then `rampart train {folder.config} --resume`") from error
+        run_full([_payload(folder, config)], concurrent=1, on_end=on_end, on_poll=follow)
+        follow()
+        if failures:
+            raise NothingToShowError(
+                f"{failures[0].reason}; `rampart train {folder.config} --resume` goes on from the "
+                "last checkpoint"
+            )
 
 
 def _payload(folder: TrainingFolder, config: TrainingConfig) -> FullRunPayload:
@@ -103,13 +109,14 @@ def _followed(
                 console.print(line, soft_wrap=True)
             told = progress
 
+        if told is not None:
+            log(told)  # a kill may have come before
         yield follow
-        follow()
 
 
 def _news(config: TrainingConfig, before: Progress | None, now: Progress) -> Iterator[str]:
     """Yields a line for each event and each epoch that was not told yet."""
-    yield from now.events[len(before.events) if before else 0 :]
+    yield from (event for event in now.events if before is None or event not in before.events)
     for epochs in range(len(before.history) if before else 0, len(now.history)):
         yield _epoch_line(config, now.history[: epochs + 1])
 
@@ -122,16 +129,12 @@ def _read_progress(folder: TrainingFolder) -> Progress | None:
 
 def _epoch_line(config: TrainingConfig, history: Sequence[EpochMetrics]) -> str:
     last, epochs = history[-1], config.trial.epochs
-    left = sum(map(_seconds, history)) / len(history) * (epochs - last.epoch)
+    seconds = sum(epoch.seconds + epoch.check_seconds for epoch in history)
+    left = seconds / len(history) * (epochs - last.epoch)
     return (
         f"epoch {last.epoch}/{epochs} loss={last.train_loss:.3f} "
         f"train_acc={last.train_accuracy:.3f} {_check_text(last)} left={left:.0f}s"
     )
-
-
-def _seconds(epoch: EpochMetrics) -> float:
-    checks = (epoch.check, epoch.raw_check)
-    return epoch.seconds + sum(check.seconds for check in checks if check)
 
 
 def _check_text(epoch: EpochMetrics) -> str:
@@ -155,14 +158,6 @@ def _print_end(folder: TrainingFolder, progress: Progress, console: Console) -> 
     )
 
 
-def _refuse_taken(folder: TrainingFolder) -> None:
-    if folder.root.exists():
-        raise UserError(
-            f"{folder.root} exists already; --resume goes on with it, and name=ANOTHER begins a "
-            "new run"
-        )
-
-
 def _check_same(folder: TrainingFolder, config: TrainingConfig) -> None:
     """Raises UserError unless the folder's run is this one; resources and logs may differ."""
     if not folder.config.is_file():
@@ -179,21 +174,5 @@ def _check_same(folder: TrainingFolder, config: TrainingConfig) -> None:
         )
 
 
-def _write_config(folder: TrainingFolder, config: TrainingConfig) -> None:
-    """Creates the folder with its config, whole or not at all; an old one gets the new config."""
-    draft = folder.root.with_name(f".{folder.root.name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
-        try:
-            (draft / folder.config.name).write_text(dump_config(config))
-            if folder.root.exists():
-                os.replace(draft / folder.config.name, folder.config)
-            else:
-                os.rename(draft, folder.root)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"runs_dir {config.runs_dir!r} cannot be written: {error.strerror or error}; choose "
-            "another with runs_dir=PATH"
-        ) from error
+def _write_config(root: Path, config: TrainingConfig) -> None:
+    write_atomically(TrainingFolder(root=root).config, dump_config(config))

@@ -1,11 +1,14 @@
 """Files that are whole or absent, whenever the process is killed."""
 
 import os
+import re
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 @contextmanager
@@ -22,6 +25,13 @@ def replacing(path: Path) -> Generator[BinaryIO]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what killed processes left half written in `folder`; nobody else may write there."""
+    for draft in folder.glob(".*"):
+        if _DRAFT.fullmatch(draft.name):
+            draft.unlink()
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -82,6 +82,11 @@ def ends_of_epochs(folder: Path) -> list[Path]:
     return [path for path in checkpoints(folder) if path.name.endswith("-s000000.pt")]
 
 
+def path_of(folder: Path, state: TrainState) -> Path:
+    """Returns where a state is saved."""
+    return folder / f"e{state.epoch:05d}-s{len(state.losses):06d}.pt"
+
+
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
     """Writes one file of `folder`, whole or not at all, and returns it."""
     content = io.BytesIO()
@@ -96,7 +101,7 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         },
         content,
     )
-    path = folder / f"e{state.epoch:05d}-s{len(state.losses):06d}.pt"
+    path = path_of(folder, state)
     data = content.getvalue()
     write_atomically(path, data + hashlib.sha256(data).digest())
     return path
@@ -105,26 +110,33 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
 def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState | None:
     """Reads the latest whole checkpoint of the trial `config` to the CPU; None if there is none.
 
-    A damaged one is passed over: the log and the `events` of the state's progress say so.
+    A damaged one is passed over and renamed to `*.damaged`; the log and the `events` of the state's
+    progress say so.
 
     Raises:
         ValueError: If all are damaged, or the latest belongs to another config.
     """
-    passed: list[str] = []
+    damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
         try:
             state = read_checkpoint(path)
-        except DamagedError as error:
+        except DamagedError:
             log.warning("damaged checkpoint=%s", path)
-            passed.append(str(error))
+            damaged.append(path)
             continue
+        except FileNotFoundError:  # another trial that shares the folder has a later one
+            return load_checkpoint(folder, config)
         if differing := differing_paths(state.config, config):
             raise ValueError(f"{path} belongs to another config: {'; '.join(differing)}")
-        return _with_events(state, [f"{why}; went on from {path.name}" for why in passed])
-    if passed:
+        for other in damaged:  # or it would count as the latest
+            other.rename(other.with_suffix(".damaged"))
+        return _with_events(
+            state, [f"{other.name} is damaged; went on from {path.name}" for other in damaged]
+        )
+    if damaged:
+        names = ", ".join(path.name for path in damaged)
         raise ValueError(
-            f"every checkpoint in {folder} is damaged: {'; '.join(passed)}; remove them to begin "
-            "anew"
+            f"every checkpoint in {folder} is damaged: {names}; remove them to begin anew"
         )
     return None
 
@@ -138,13 +150,13 @@ def load_model(path: Path) -> tuple[TrialConfig, nn.Module]:
     """Builds the scored model, on the CPU in eval mode: the averaged weights where the EMA is on.
 
     Args:
-        path: A checkpoint, or a folder of them: there the end of the last whole epoch counts.
+        path: As for `find_checkpoint`.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If the file is damaged.
     """
-    state = read_checkpoint(_to_evaluate(path))
+    state = read_checkpoint(find_checkpoint(path))
     data = state.config.data
     model = build_model(
         state.config.model, num_classes=data.num_classes, resolution=data.resolution
@@ -157,13 +169,31 @@ def load_model(path: Path) -> tuple[TrialConfig, nn.Module]:
     return state.config, ema.averaged.eval()
 
 
-def _to_evaluate(path: Path) -> Path:
+def find_checkpoint(path: Path) -> Path:
+    """Returns the file that is meant: `path` itself, or in a folder the end of the last epoch.
+
+    Args:
+        path: A checkpoint, a folder of them, or one that has such a folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
     if path.is_file():
         return path
-    ends = ends_of_epochs(path)
-    if not ends:
-        raise FileNotFoundError(f"no checkpoint of a whole epoch at {path}")
-    return ends[-1]
+    for folder in (path, path / "checkpoint"):
+        if ends := ends_of_epochs(folder):
+            return ends[-1]
+    raise FileNotFoundError(
+        f"no checkpoint at {path}: expected a file such as runs/NAME/promoted/KEY/checkpoint/"
+        f"{BEST}, or the folder of a trial or a run, whose last whole epoch is taken"
+    )
+
+
+def digest(path: Path) -> str:
+    """Returns 12 hex digits that name the content of a checkpoint."""
+    with path.open("rb") as file:
+        file.seek(-_DIGEST, os.SEEK_END)
+        return file.read().hex()[:12]
 
 
 class DamagedError(ValueError):
@@ -212,4 +242,4 @@ def prune(folder: Path, *, keep: int) -> None:
     """Removes all but the latest `keep` checkpoints, the latest end of an epoch and the best."""
     paths = checkpoints(folder)
     for path in set(paths) - {*paths[-keep:], *ends_of_epochs(folder)[-1:]}:
-        path.unlink()
+        path.unlink(missing_ok=True)  # another trial may share the folder

@@ -23,7 +23,7 @@ def clean_start(
     folder: Path,
     *,
     recipe: TrialConfig,
-    images: Images,
+    load: Callable[[TrialConfig], Images],
     group: Group,
     ask: Callable[[], Request],
 ) -> CleanStart:
@@ -34,7 +34,8 @@ def clean_start(
 
     Args:
         recipe: Whose optimiser, augmentation and batch are used.
-        images, group, ask: As for `fit`.
+        load: Opens the train images as a config asks; the trial's own crops would be other ones.
+        group, ask: As for `fit`.
 
     Raises:
         FloatingPointError: If the loss is not finite.
@@ -42,6 +43,7 @@ def clean_start(
         ValueError: If the checkpoint is damaged.
     """
     clean = clean_config(config, recipe=recipe)
+    images = load(clean)
     place = folder / _key(clean, images)
     state = load_together(place, clean, group)
     before = 0 if state is None else state.epoch
@@ -97,6 +99,7 @@ def clean_config(config: TrialConfig, *, recipe: TrialConfig) -> TrialConfig:
             "steps_schedule": constant,
             "weights": {**tree["weights"], "clean_epochs": 0},
             "freeze": "none",
+            "non_finite": "stop",
             "ema_horizon": 0.0,
             "epochs": config.weights.clean_epochs,
         }

@@ -186,8 +186,8 @@ class TrialConfig(Config):
     batch_size: int = Field(ge=1)
     """Global batch, over all workers."""
     non_finite: Literal["stop", "roll_back"]
-    """What follows a loss that is not finite: the end, or once a return to the last checkpoint with
-    half the learning rate from there on."""
+    """What follows a loss that is not finite: the end, or once a return to the last checkpoint, or
+    the beginning, with half the learning rate from there on. In a clean training, the end."""
     compute: ComputeConfig
     seed: int = Field(ge=0)
 

@@ -29,8 +29,9 @@ from trainers.step import train_step
 from trainers.stop import Request
 from trainers.tally import empty_tally
 
-STEPS_PER_LOOK = 20
-"""On an accelerator the loss is looked at this often, because each look waits for the device."""
+STEPS_PER_LOOK = 10
+"""On an accelerator the loss and the wish to end are looked at this often, because each look waits
+for the device."""
 _NOT_FINITE = 3
 """Above every `Request`: no state is yielded."""
 
@@ -123,7 +124,7 @@ def _train_epoch(session: Session, ask: Callable[[], Request]) -> Iterator[Reque
             _note(session, first_step_at=time.time())
         is_last = step == session.steps_per_epoch - 1
         if is_last or group.device.type == "cpu" or step % STEPS_PER_LOOK == 0:
-            request = _look(session, ask())
+            request = _look(session, ask(), is_end=is_last)
             if request is not Request.NOTHING:
                 pause = time.perf_counter()
                 yield request
@@ -148,22 +149,31 @@ def _take_step(session: Session, step: int, batch: Batch, pixels: Tensor, labels
     session.tally.add(loss * (len(x) / config.batch_size), hits)
 
 
-def _look(session: Session, asked: Request) -> Request:
+def _look(session: Session, asked: Request, *, is_end: bool) -> Request:
     """Gathers what the ranks counted, and returns the most that one of them asks.
 
     Raises:
-        FloatingPointError: If a loss is not finite, with the epoch, from 1, and the step, from 0.
+        FloatingPointError: If a loss is not finite, with the epoch, from 1, and the step, from 0;
+            before a state is yielded also if a weight is not.
     """
-    bad = session.tally.first_bad_step()
-    highest = session.group.highest(_NOT_FINITE if bad else asked)
-    if highest == _NOT_FINITE:
-        epoch = session.epoch + 1
-        if bad is None:
-            raise FloatingPointError(f"loss of another worker is not finite at {epoch=}")
+    epoch, bad = session.epoch + 1, session.tally.first_bad_step()
+    highest = session.group.highest(asked if bad is None else _NOT_FINITE + bad[0])
+    if bad is not None:
         step, loss = bad
         raise FloatingPointError(f"loss is {loss} at {epoch=}, {step=}")
+    if highest >= _NOT_FINITE:
+        step = highest - _NOT_FINITE
+        raise FloatingPointError(f"loss of another worker is not finite at {epoch=}, {step=}")
     session.tally.gather(session.group)
+    if (highest or is_end) and not _has_finite_weights(session):
+        step = len(session.tally.losses) - 1
+        raise FloatingPointError(f"weights are not finite after {epoch=}, {step=}")
     return Request(highest)
+
+
+def _has_finite_weights(session: Session) -> bool:
+    """Tells it of the weights that all ranks share."""
+    return bool(torch.stack([p.detach().sum() for p in session.parameters]).isfinite().all())
 
 
 def _metrics(session: Session) -> EpochMetrics:

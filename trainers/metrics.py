@@ -74,6 +74,11 @@ class EpochMetrics(Config):
     raw_check: Check | None
     """Of the raw weights beside the averaged ones; None where the EMA is off."""
 
+    @property
+    def check_seconds(self) -> float:
+        """Seconds of its checks."""
+        return sum(check.seconds for check in (self.check, self.raw_check) if check is not None)
+
 
 def best_epoch(history: Sequence[EpochMetrics]) -> int | None:
     """Returns the first epoch with the highest robust accuracy; None if none was checked."""
@@ -94,7 +99,7 @@ class Progress(Config):
     clean_seconds: float = Field(ge=0)
     """Of a clean training before the trial, by this trial itself."""
     first_step_at: float
-    """Unix time of the end of the first training step of the latest session."""
+    """Unix time of the end of the first training step."""
     events: tuple[str, ...]
     """What befell the training: a damaged checkpoint, a roll-back, another number of workers."""
     history: tuple[EpochMetrics, ...]

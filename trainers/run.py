@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from trainers.atomic import remove_drafts
 from trainers.checkpoint import CleanStart, TrainState
 from trainers.clean_start import clean_start
 from trainers.config import CheckpointsConfig, TrialConfig
@@ -37,7 +38,7 @@ def run_trial(
     config: TrialConfig,
     place: Place,
     *,
-    images: Images,
+    load: Callable[[TrialConfig], Images],
     group: Group,
     checkpoints: CheckpointsConfig,
     clean_recipe: TrialConfig,
@@ -51,7 +52,8 @@ def run_trial(
     What a killed process may not have told is told again.
 
     Args:
-        images, group, rungs, evaluate: As for `fit`.
+        load: Opens the train images as a config asks.
+        group, rungs, evaluate: As for `fit`.
         clean_recipe: How a clean training goes (`trainers/clean_start.py`).
         must_stop: Asked after a step; once any rank is told to, all save and end.
 
@@ -60,9 +62,11 @@ def run_trial(
         StoppedError: If it had to stop before its last epoch.
         ValueError: If the checkpoint belongs to another config or other images, or is damaged.
     """
+    images = load(config)
     if group.rank == 0:
+        remove_drafts(place.checkpoints)
         write_manifests(config.data, place.manifests, key=images.hash)
-    ask = _Watch(minutes=checkpoints.minutes, must_stop=must_stop)
+    ask = _Watch(saves=group.rank == 0, minutes=checkpoints.minutes, must_stop=must_stop)
     resume, start = load_together(place.checkpoints, config, group), None
     if resume is not None:
         _require_same_images(resume.progress.images, images.hash, place.manifests)
@@ -71,7 +75,7 @@ def run_trial(
             config,
             place.clean_starts,
             recipe=clean_recipe,
-            images=images,
+            load=load,
             group=group,
             ask=ask,
         )
@@ -93,22 +97,33 @@ def run_trial(
         for state in states:
             if group.rank == 0:
                 saver.save(state)
+                ask.restart()
             if not len(state.losses):
+                if state.progress.history[-1].check is not None:
+                    saver.wait()  # whoever judges the check may end this process at once
                 report(state.progress)
         if state is None or state.epoch < config.epochs:
             saver.wait()
             raise StoppedError("training was asked to stop, and saved where it was")
 
     with Saver(place.checkpoints, keep=checkpoints.keep) as saver:
+        if group.rank == 0 and resume is not None:
+            saver.settle(resume)
         try:
             train(resume, saver)
+            return
         except FloatingPointError as error:
             saver.wait()
             group.highest(0)  # the others read only after rank 0 has written
-            last = load_together(place.checkpoints, config, group)
+            last, why = load_together(place.checkpoints, config, group), str(error)
             if config.non_finite == "stop" or (last is not None and last.lr_factor < 1):
                 raise
-            train(_rolled_back(last or _beginning(config, images, group, start), error), saver)
+        # Outside of the error, which holds the model that failed.
+        state = _rolled_back(last or _beginning(config, images, group, start), why)
+        try:
+            train(state, saver)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}, after a roll-back: {why}") from error
 
 
 def _require_same_images(before: str, now: str, manifests: Path) -> None:
@@ -126,9 +141,9 @@ def _beginning(
     return state_of(begin_session(config, images, group=group, resume=None, start=start))
 
 
-def _rolled_back(state: TrainState, error: FloatingPointError) -> TrainState:
+def _rolled_back(state: TrainState, why: str) -> TrainState:
     event = (
-        f"{error}; went back to epoch {state.epoch}, step {len(state.losses)}, with {ROLL_BACK:g} "
+        f"{why}; went back to epoch {state.epoch}, step {len(state.losses)}, with {ROLL_BACK:g} "
         "times the learning rate"
     )
     progress = state.progress.model_copy(update={"events": (*state.progress.events, event)})
@@ -139,7 +154,9 @@ def _rolled_back(state: TrainState, error: FloatingPointError) -> TrainState:
 class _Watch:
     """Asks for a checkpoint every so many minutes, and for the end when it must come."""
 
-    def __init__(self, *, minutes: float, must_stop: Callable[[], bool]) -> None:
+    def __init__(self, *, saves: bool, minutes: float, must_stop: Callable[[], bool]) -> None:
+        """`saves`: whether this rank asks for checkpoints; one is enough."""
+        self._saves = saves
         self._period_s = 60 * minutes
         self._must_stop = must_stop
         self._last = time.monotonic()
@@ -147,7 +164,10 @@ class _Watch:
     def __call__(self) -> Request:
         if self._must_stop():
             return Request.STOP
-        if time.monotonic() - self._last < self._period_s:
-            return Request.NOTHING
+        if self._saves and time.monotonic() - self._last >= self._period_s:
+            return Request.SAVE
+        return Request.NOTHING
+
+    def restart(self) -> None:
+        """Counts anew from now."""
         self._last = time.monotonic()
-        return Request.SAVE

@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 
-from trainers.checkpoint import TrainState, load_checkpoint, mark_best, prune, save_checkpoint
+from trainers.checkpoint import (
+    TrainState,
+    load_checkpoint,
+    mark_best,
+    path_of,
+    prune,
+    save_checkpoint,
+)
 from trainers.config import TrialConfig
 from trainers.group import Group
 from trainers.metrics import best_epoch
@@ -57,10 +64,17 @@ class Saver:
             self._writing.result()
 
     def _write(self, state: TrainState) -> None:
-        path = save_checkpoint(self._folder, state)
+        save_checkpoint(self._folder, state)
+        self.settle(state)
+
+    def settle(self, state: TrainState) -> None:
+        """Marks a state that is written as the best, if it is, and removes what need not stay.
+
+        A resumed training begins with it, for the one before may have been killed in between.
+        """
         is_end = not len(state.losses)
         if is_end and best_epoch(state.progress.history) == state.epoch:
-            mark_best(path)
+            mark_best(path_of(self._folder, state))
         is_over = state.epoch == state.config.epochs
         prune(self._folder, keep=1 if is_over else self._keep)
 

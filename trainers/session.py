@@ -19,7 +19,7 @@ from trainers.compute import (
     set_checkpointing,
     synchronized,
 )
-from trainers.config import TrialConfig
+from trainers.config import TrialConfig, shares
 from trainers.data.load import Images
 from trainers.group import Group
 from trainers.metrics import Progress
@@ -93,7 +93,7 @@ def begin_session(
         set_checkpointing(model, True)  # refuses here, before the first step
         set_checkpointing(model, False)  # only the training pass recomputes
     total_steps = config.epochs * steps_per_epoch(config, len(images))
-    parts = -(-compute.accumulation * group.planned // group.size)
+    parts = parts_of(config, group)
     in_parts = compute.model_copy(update={"accumulation": parts})
     session = Session(
         config=config,
@@ -124,6 +124,15 @@ def begin_session(
         _restore(session, resume)
     session.trained = for_training(network, compute, group=group, parts=parts)
     return session
+
+
+def parts_of(config: TrialConfig, group: Group) -> int:
+    """Returns the parts that each rank works its share of a batch off in.
+
+    So many more where ranks are missing, but no more than the least share has images.
+    """
+    planned = -(-config.compute.accumulation * group.planned // group.size)
+    return min(planned, *shares(config, group.size))
 
 
 def require_buildable(config: TrialConfig) -> None:
@@ -188,8 +197,7 @@ def _restore(session: Session, state: TrainState) -> None:
     if state.workers != size:
         where = f"epoch {state.epoch + 1}, step {len(state.losses)}"
         events = (*events, f"{size} worker(s) instead of {state.workers} from {where}")
-    update = {"first_step_at": 0.0, "events": events}
-    session.progress = state.progress.model_copy(update=update)
+    session.progress = state.progress.model_copy(update={"events": events})
     session.epoch = state.epoch
     session.tally = Tally(losses=state.losses, hits=state.hits, seconds=state.seconds)
     session.lr_factor = state.lr_factor

@@ -2,8 +2,8 @@
 
 What training needs comes in as JSON text and a callable, and what it reports goes out as JSON text,
 so that neither the driver nor the controller of a trial has to import torch. Checkpoints are ours,
-one file replaced atomically: Ray Train's index of its checkpoints is not written atomically, and a
-kill in between makes the run unreadable.
+each a file that is whole or absent: Ray Train's index of its checkpoints is not written atomically,
+and a kill in between makes the run unreadable.
 """
 
 import socket
@@ -83,7 +83,7 @@ def train_worker(
             clean_starts=Path(payload.clean_starts),
             manifests=Path(payload.manifests),
         ),
-        images=load_train(payload.trial),
+        load=load_train,
         group=group,
         checkpoints=payload.checkpoints,
         clean_recipe=payload.clean_recipe,

@@ -23,7 +23,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from evaluation.config import EarlyCheckConfig
 from models.config import Config
-from search.cluster.elastic import ElasticTrainer, Notice, scaling_config
+from search.cluster.elastic import ElasticTrainer, LeaveDraining, Notice, scaling_config
 from search.cluster.reaper import RememberPlacementGroup
 from search.resources import WorkersConfig
 from trainers.config import CheckpointsConfig, TrialConfig
@@ -97,7 +97,7 @@ def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrai
             storage_path=payload.storage,
             failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),  # see `train`
             # Typed for user callbacks; internal ones are let in for workarounds such as ours.
-            callbacks=[reporter, RememberPlacementGroup(payload.key), Notice()],  # pyright: ignore[reportArgumentType]
+            callbacks=[reporter, RememberPlacementGroup(payload.key), Notice(), LeaveDraining()],  # pyright: ignore[reportArgumentType]
         ),
     )
 
@@ -158,7 +158,7 @@ def _is_death(error: Exception) -> bool:
         return isinstance(error, RayActorError)
     failures = error.worker_failures.values()
     ended = (WorkerHealthCheckFailedError, StoppedError)
-    has_death = any(isinstance(failure, ended) for failure in failures)
+    has_death = any(isinstance(failure, ended) or _lost_a_peer(failure) for failure in failures)
     return has_death and not any(_would_come_again(failure) for failure in failures)
 
 
@@ -180,6 +180,13 @@ def _rank(failure: Exception) -> int:
     if _would_come_again(failure):
         return 0
     return 1 if isinstance(failure, (WorkerHealthCheckFailedError, StoppedError)) else 2
+
+
+def _lost_a_peer(failure: Exception) -> bool:
+    """Whether a collective failed, which a worker notices before Ray knows of the other's death."""
+    # torch's own classes by their names; gloo raises a plain RuntimeError.
+    is_nccl = type(failure).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return is_nccl or (isinstance(failure, RuntimeError) and "/gloo/" in str(failure))
 
 
 def _would_come_again(failure: Exception) -> bool:

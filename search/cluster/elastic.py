@@ -14,14 +14,19 @@ from typing import Any
 import ray
 from ray._private.state import available_resources_per_node, state
 from ray.train import Result, ScalingConfig
-from ray.train.v2._internal.execution.callback import WorkerCallback
+from ray.train.v2._internal.execution.callback import WorkerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.scaling_policy import (
     NoopDecision,
     ResizeDecision,
     ScalingDecision,
 )
 from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
-from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus, WorkerGroupState
+from ray.train.v2._internal.execution.worker_group import (
+    Worker,
+    WorkerGroup,
+    WorkerGroupPollStatus,
+    WorkerGroupState,
+)
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from search.resources import WorkersConfig
@@ -49,6 +54,34 @@ class Notice(WorkerCallback):
         """Called there before a group grows, after a peer died, and at the end."""
         stop.must_stop.set()
         stop.has_ended.wait(GRACE_S)
+
+
+class LeaveDraining(WorkerGroupCallback):
+    """In the controller: has the workers save and end when one of their nodes is to go.
+
+    A node drains after `ray drain-node`, and for 30 s after SIGTERM to its `ray start --block`.
+    """
+
+    def __init__(self) -> None:
+        """Knows no workers yet."""
+        self._workers: list[Worker] = []
+        self._next_look = 0.0
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        """Called by Ray Train for each new group."""
+        self._workers = list(worker_group.get_workers())
+
+    def after_worker_group_poll_status(self, worker_group_status: WorkerGroupPollStatus) -> None:
+        """Called by Ray Train several times a second."""
+        del worker_group_status
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + 1
+        draining = state.get_draining_nodes()
+        if any(worker.metadata.node_id in draining for worker in self._workers):
+            for worker in self._workers:
+                worker.actor.shutdown.remote()  # its `Notice.before_worker_shutdown`
+            self._workers = []
 
 
 def scaling_config(resources: WorkersConfig) -> ScalingConfig:

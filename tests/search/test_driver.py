@@ -6,6 +6,7 @@ from ray.train import ControllerError, TrainingFailedError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from search.cluster.driver import _failure, _is_death  # pyright: ignore[reportPrivateUsage]
+from trainers.stop import StoppedError
 
 
 def death(cause: Exception) -> WorkerHealthCheckFailedError:
@@ -35,6 +36,16 @@ def death(cause: Exception) -> WorkerHealthCheckFailedError:
             WorkerGroupError("text", {0: RuntimeError("peer"), 1: death(RayActorError())}),
             True,
             "worker 1 died: The actor experienced an error before finishing this task.",
+        ),
+        (
+            WorkerGroupError("text", {0: RuntimeError("[/a/gloo/pair.cc:545] reset by peer")}),
+            True,
+            "RuntimeError: [/a/gloo/pair.cc:545] reset by peer",
+        ),
+        (
+            WorkerGroupError("text", {1: StoppedError("asked to stop, and saved")}),
+            True,
+            "StoppedError: asked to stop, and saved",
         ),
         (ControllerError(RuntimeError("lost")), False, "controller: lost"),
     ],

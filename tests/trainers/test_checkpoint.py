@@ -110,6 +110,19 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(
     assert f"damaged checkpoint={path}" in caplog.text
 
 
+def test_a_damaged_checkpoint_does_not_count_as_the_latest(tmp_path: Path) -> None:
+    first, second, third = states(tiny_trial(), 3)
+    save_checkpoint(tmp_path, first)
+    save_checkpoint(tmp_path, third).write_bytes(b"PK no")
+    load_checkpoint(tmp_path, tiny_trial())
+
+    with Saver(tmp_path, keep=1) as saver:
+        saver.save(second)
+
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["e00000-s000002.pt", "e00000-s000003.damaged"]
+
+
 def test_a_folder_of_damaged_checkpoints_alone_is_refused(tmp_path: Path) -> None:
     for state in states(tiny_trial(), 2):
         save_checkpoint(tmp_path, state).write_bytes(b"PK no")

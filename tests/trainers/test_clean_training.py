@@ -37,7 +37,12 @@ def states(config: TrialConfig, start: CleanStart | None = None) -> list[TrainSt
 
 def start_of(config: TrialConfig, folder: Path, *, recipe: TrialConfig = RECIPE) -> CleanStart:
     found = clean_start(
-        config, folder, recipe=recipe, images=IMAGES, group=alone(CPU), ask=lambda: Request.NOTHING
+        config,
+        folder,
+        recipe=recipe,
+        load=lambda _: IMAGES,
+        group=alone(CPU),
+        ask=lambda: Request.NOTHING,
     )
     return CleanStart(
         model={name: value.clone() for name, value in found.model.items()}, seconds=found.seconds

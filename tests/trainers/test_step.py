@@ -14,10 +14,10 @@ from trial_factory import CHECK, random_images, tiny_trial
 from models.normalize import Normalize
 from models.registry import build_model
 from trainers.data.images import ImageSet
-from trainers.group import alone
+from trainers.group import Group, alone
 from trainers.loop import fit
 from trainers.losses import mart_loss, soft_targets, trades_loss
-from trainers.session import Session, begin_session, require_buildable
+from trainers.session import Session, begin_session, parts_of, require_buildable
 from trainers.step import train_step
 
 CPU = torch.device("cpu")
@@ -115,6 +115,19 @@ def test_recomputed_activations_give_the_same_gradient_and_keep_less() -> None:
     assert kept[1] < 0.8 * kept[0]
     stages = saving.model.get_submodule("network.stages")
     assert not any(stage.grad_checkpointing for stage in stages.children())
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "planned", "size", "parts"),
+    [(1, 1, 1, 1), (2, 2, 1, 4), (1, 4, 3, 2), (2, 4, 3, 2), (4, 2, 2, 4)],
+)
+def test_fewer_workers_take_more_parts_as_long_as_each_has_an_image(
+    accumulation: int, planned: int, size: int, parts: int
+) -> None:
+    config = tiny_trial(compute={"accumulation": accumulation})
+    group = Group(rank=0, size=size, planned=planned, device=CPU)
+
+    assert parts_of(config, group) == parts
 
 
 def test_a_model_without_checkpointing_says_so() -> None:

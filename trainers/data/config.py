@@ -119,7 +119,7 @@ class StoredConfig(Config):
     extra: ExtraConfig
     max_bad: Fraction
     """Share of unreadable images, extra ones included, each replaced by another of its class,
-    beyond which training ends."""
+    beyond which training ends; each worker counts those that it met since it started."""
     seed: int = Field(ge=0)
     """Seed of every draw; a trial and its promotion share it."""
 
