@@ -22,7 +22,7 @@ def evaluate(checkpoint: Path, overrides: dict[str, Any], console: Console) -> N
     from trainers.checkpoint import digest, find_checkpoint, load_model
 
     try:
-        path = find_checkpoint(checkpoint.absolute())
+        path = find_checkpoint(checkpoint).absolute()
         config, _ = load_model(path)
         reference = override_or_refuse(
             _reference(path, config), overrides, what="the reference evaluation"

@@ -56,7 +56,8 @@ class TrialRecord(Config):
     @property
     def check_seconds(self) -> float:
         """Seconds of early checks, of averaged and raw weights."""
-        return sum(e.check_seconds for e in self.progress.history) if self.progress else 0.0
+        history = self.progress.history if self.progress else ()
+        return sum((epoch.check_seconds for epoch in history), 0.0)
 
     @property
     def checks(self) -> list[tuple[int, Check]]:

@@ -236,6 +236,7 @@ def mark_best(path: Path) -> None:
     except OSError:  # storage that knows no second names
         shutil.copyfile(path, draft)
     draft.replace(path.with_name(BEST))
+    draft.unlink(missing_ok=True)  # a rename to another name of the same file does nothing
 
 
 def prune(folder: Path, *, keep: int) -> None:

@@ -77,7 +77,8 @@ class EpochMetrics(Config):
     @property
     def check_seconds(self) -> float:
         """Seconds of its checks."""
-        return sum(check.seconds for check in (self.check, self.raw_check) if check is not None)
+        checks = (self.check, self.raw_check)
+        return sum((check.seconds for check in checks if check is not None), 0.0)
 
 
 def best_epoch(history: Sequence[EpochMetrics]) -> int | None:

@@ -75,7 +75,7 @@ def begun(folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "exists already; --resume goes on with it, and name=ANOTHER begins a new run"),
+        ([], "exists already; --resume goes on with it, and name=ANOTHER begins anew"),
         (["name=other", "--resume"], "no run at "),
         (
             ["--resume", "trial.optim.lr=0.5", "validation.ce_steps=7"],
