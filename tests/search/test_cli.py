@@ -100,7 +100,7 @@ def timm(name: str) -> str:
             "resnet18",
         ),
         (["search", DEMO, "base.model.family=vgg"], "'xcit', 'timm'"),
-        (["search", DEMO, "runs_dir=file/runs"], "runs_dir 'file/runs' cannot be written"),
+        (["search", DEMO, "runs_dir=file/runs"], "file/runs' cannot be written: "),
         (["search", DEMO, "base"], "an override must read dotted.path=value"),
         (["resume", "ghost"], "no search 'ghost'"),
         (["promote", "ghost"], "no search 'ghost'"),

@@ -82,7 +82,7 @@ def test_load_model_gives_the_scored_weights(ema_horizon: float, tmp_path: Path)
 
 def test_without_a_checkpoint_there_is_nothing_to_resume_or_to_evaluate(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path, tiny_trial()) is None
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*: expected a file"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*: expected a file"):
         load_model(tmp_path)
 
 
