@@ -108,9 +108,16 @@ def _add_pages(commands_: Commands) -> None:
     _add_name(add)
 
     add = _command(
-        commands_, "recipe", "show a published recipe, or list all", "rampart recipe light"
+        commands_,
+        "recipe",
+        "show a published recipe, list all, or print a run with one",
+        "rampart recipe light_finetuning search/configs/train.yaml trial.epochs=30 > tuned.yaml",
     )
     add.add_argument("name", nargs="?", metavar="NAME", help="of the recipe; without it, the list")
+    help_ = "a run of `rampart train`: printed with the recipe's values"
+    add.add_argument("config", nargs="?", metavar="CONFIG.yaml", help=help_)
+    help_ = "changes to it, after the recipe's"
+    add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help=help_)
 
     add = _command(
         commands_,

@@ -16,7 +16,7 @@ from rich.console import Console
 from search import checkpoint_commands, commands, data_commands
 from search.arguments import parse
 from search.errors import NothingToShowError, UserError
-from search.load import load_experiment, load_training
+from search.load import dump_config, load_experiment, load_training, with_recipe
 from search.overrides import parse_overrides
 from search.recipes.page import recipe_page
 
@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case "report":
             commands.report(commands.find_search(arguments.name), console)
         case "recipe":
-            console.print(recipe_page(arguments.name))
+            _run_recipe(arguments, console)
         case "models":
             from search.models_page import models_page, named_yaml
 
@@ -103,6 +103,15 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case _:
             overrides = parse_overrides(arguments.overrides)
             checkpoint_commands.evaluate(Path(arguments.checkpoint), overrides, console)
+
+
+def _run_recipe(arguments: argparse.Namespace, console: Console) -> None:
+    if arguments.config is None:
+        console.print(recipe_page(arguments.name))
+    else:
+        overrides = parse_overrides(arguments.overrides)
+        config = with_recipe(arguments.name, Path(arguments.config), overrides)
+        console.out(dump_config(config), highlight=False, end="")
 
 
 def _run_data(arguments: argparse.Namespace, console: Console) -> None:

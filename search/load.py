@@ -11,6 +11,7 @@ from models.config import Config
 from search.config import ExperimentConfig
 from search.errors import UserError, explain
 from search.overrides import override_or_refuse, with_overrides
+from search.recipes import find_recipe, overrides_for
 from search.space import ChoiceAxis
 from search.training import TrainingConfig
 
@@ -40,6 +41,18 @@ def load_training(path: Path, overrides: Mapping[str, Any]) -> TrainingConfig:
     absolute = {f"trial.{name}": _absolute(section, name) for name, section in sections}
     runs_dir = str(Path(config.runs_dir).expanduser().absolute())
     return with_overrides(config, {**absolute, "runs_dir": runs_dir})
+
+
+def with_recipe(name: str, path: Path, overrides: Mapping[str, Any]) -> TrainingConfig:
+    """Reads the config of a run, applies a published recipe to its trial, then `overrides`.
+
+    Raises:
+        UserError: As `load_training`, and if there is no such recipe or it does not suit the run.
+    """
+    recipe, config = find_recipe(name), load_training(path, {})
+    values = overrides_for(recipe, config.trial.model)
+    of_recipe = {f"trial.{path}": value for path, value in values.items()}
+    return override_or_refuse(config, {**of_recipe, **overrides}, what=f"{path} by recipe {name}")
 
 
 def _load(path: Path, overrides: Mapping[str, Any], kind: type[C], *, what: str) -> C:

@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from search.cli import main
-from search.recipes import RECIPES
+from search.load import load_training
+from search.overrides import value_at
+from search.recipes import RECIPES, overrides_for
+
+TRAIN = str(Path(__file__).parents[2] / "search" / "configs" / "train.yaml")
 
 SCRIPT = """
 import sys
@@ -52,3 +57,32 @@ def test_a_page_says_value_and_source_beside_the_path(capsys: pytest.CaptureFixt
 
 def test_a_page_needs_neither_torch_nor_ray() -> None:
     subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True)
+
+
+def test_a_run_is_printed_with_the_values_of_a_recipe_and_then_the_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recipe", "light_finetuning", TRAIN, "trial.augment.flip=0.25"]) == 0
+
+    (tmp_path / "tuned.yaml").write_text(capsys.readouterr().out)
+    config = load_training(tmp_path / "tuned.yaml", {})
+    applied = overrides_for(RECIPES["light_finetuning"], config.trial.model)
+    found = {path: value_at(config.trial, path) for path in applied}
+    assert found == {**applied, "augment.flip": 0.25}
+    assert config.trial.epochs == load_training(Path(TRAIN), {}).trial.epochs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nano_tuning", TRAIN], "no recipe 'nano_tuning'"),
+        (["light", "gone.yaml"], "cannot read the run gone.yaml"),
+        (["light", TRAIN, "trial.batch_size=4096"], "by recipe light with trial."),
+    ],
+)
+def test_a_recipe_that_cannot_be_applied_says_why(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recipe", *arguments]) == 2
+
+    assert words in capsys.readouterr().err
