@@ -15,8 +15,9 @@ class WorkersConfig(Config):
     """Data-parallel workers of a run."""
     min_workers: int = Field(ge=1)
     """With fewer than `workers`, a run goes on with what the cluster has, down to these, and grows
-    again when more is there. Batch, order of images and learning rate stay: each worker takes a
-    larger share, in so many more parts that its memory does not grow."""
+    again when more is there; it takes what is free, also what another run waits for. Batch, order
+    of images and learning rate stay: each worker takes a larger share, in so many more parts that
+    its memory does not grow."""
     cpus_per_worker: int = Field(ge=1)
     """Also its number of threads."""
     gpus_per_worker: float = Field(ge=0)

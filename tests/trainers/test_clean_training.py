@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from stored_factory import stored_trial, write_folder
 from torch import Tensor
 from trial_factory import CHECK, random_images, tiny_trial
 
 from trainers.checkpoint import CleanStart, TrainState, load_checkpoint, save_checkpoint
 from trainers.clean_start import clean_config, clean_start
 from trainers.config import TrialConfig
+from trainers.data.load import load_train
 from trainers.group import alone
 from trainers.loop import fit
 from trainers.stop import Request
@@ -151,3 +153,22 @@ def test_a_trial_begins_from_its_clean_start_and_counts_its_seconds(tmp_path: Pa
 def test_a_clean_start_that_nobody_brought_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"weights\.clean_epochs needs the weights"):
         states(tiny_trial(weights={"clean_epochs": 1}))
+
+
+def test_a_clean_start_on_files_is_the_same_whatever_the_trials_crop(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "images", per_class=3)
+    starts: list[CleanStart] = []
+    for scale in (1.0, 0.3):
+        weights = {"clean_epochs": 1}
+        config = stored_trial(path, weights=weights, augment={"crop_scale": scale}, seed=int(scale))
+        found = clean_start(
+            config,
+            tmp_path / str(scale),
+            recipe=stored_trial(path, augment={"crop_scale": 0.5}),
+            load=load_train,
+            group=alone(CPU),
+            ask=lambda: Request.NOTHING,
+        )
+        starts.append(found)
+
+    assert same(starts[0].model, starts[1].model)
