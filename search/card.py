@@ -12,8 +12,6 @@ from trainers.metrics import Accuracy
 from trainers.threat import ThreatModel
 
 LIMITS = """\
-- The embedded task is a demonstration: crops of twelve photographs. Its numbers say nothing about
-  ImageNet or about any other data.
 - Robust accuracy holds for this threat model, this attack and these images. Other norms, larger
   radii and natural shifts are not covered.
 - One training seed: the intervals hold the choice of test images, not the noise of training.
@@ -40,10 +38,23 @@ def model_card(
         f"## Results\n\n{_results(result)}{_unmeasured(run)}",
         f"## Difference to the default recipe\n\n{_comparison(run, result, default)}",
         f"## Lineage\n\n{_lineage(run, result)}",
-        f"## Intended use and limits\n\n{LIMITS}",
+        f"## Intended use and limits\n\n{_limit_of_data(run)}\n{LIMITS}",
         f"## Config\n\n```yaml\n{config}```",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _limit_of_data(run: FullRun) -> str:
+    data = run.config.data
+    if data.source == "photos":
+        return (
+            "- The embedded task is a demonstration: crops of twelve photographs. Its numbers say "
+            "nothing about\n  ImageNet or about any other data."
+        )
+    return (
+        f"- The numbers hold for the {data.num_classes} classes of its images at {data.resolution} "
+        "pixels; other data, sizes\n  and crops are not covered."
+    )
 
 
 def accuracy_text(accuracy: Accuracy) -> str:
@@ -142,6 +153,7 @@ def _lineage(run: FullRun, result: EvaluationResult) -> str:
         "commit": run.commit,
         "seeds": f"training {config.seed}, data {config.data.seed}, evaluation {result.seed}",
         "data hash": result.data_hash,
+        "hash of the train images": run.progress.images if run.progress else "unknown",
         "model hash": result.model_hash,
         "versions": ", ".join(f"{name} {number}" for name, number in run.versions.items()),
         "hardware": run.hardware,

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from records_factory import full_run, result
 from scipy.stats import binomtest
+from stored_factory import stored_trial
 
 from evaluation.result import EvaluationResult
 from search.card import accuracy_text, model_card, why_incomparable
@@ -54,6 +57,19 @@ def test_a_small_or_negative_difference_is_stated_and_not_resolved() -> None:
 @pytest.mark.parametrize("value", ["0123456789ab", "abc1234", "da1ada1ada1a", "0de10de10de1"])
 def test_the_lineage_names_every_hash(value: str) -> None:
     assert value in model_card(*BEST, default=DEFAULT)
+
+
+def test_the_limits_are_those_of_the_data_that_was_trained_on() -> None:
+    run, measured = BEST
+    stored = stored_trial(Path("/nowhere"))
+    on_files = run.model_copy(update={"config": stored})
+
+    of_photos, of_files = (model_card(r, measured, default=None) for r in (run, on_files))
+
+    assert "crops of twelve photographs" in of_photos
+    assert "crops of twelve photographs" not in of_files
+    assert "hold for the 12 classes of its images at 16 pixels" in of_files
+    assert "hash of the train images | 000000000000" in of_photos
 
 
 def test_the_lineage_leads_back_to_the_trial_and_its_seeds() -> None:
