@@ -94,6 +94,16 @@ def _add_checkpoints(commands_: Commands) -> None:
 
     add = _command(
         commands_,
+        "compare",
+        "compare two evaluations of the same images, image by image",
+        "rampart compare runs/demo/promoted/t00012 runs/demo/promoted/default",
+    )
+    help_ = "a result.json, or the folder that holds it"
+    add.add_argument("first", metavar="A", help=help_)
+    add.add_argument("second", metavar="B", help=help_)
+
+    add = _command(
+        commands_,
         "export",
         "write the weights of a checkpoint for others to load",
         "rampart export runs/demo/promoted/default model.safetensors timm",

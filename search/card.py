@@ -83,12 +83,12 @@ def threat_text(threat: ThreatModel) -> str:
     return f"{threat.norm}, eps = {eps}"
 
 
-def why_incomparable(result: EvaluationResult, default: EvaluationResult) -> str:
+def why_incomparable(result: EvaluationResult, other: EvaluationResult) -> str:
     """Returns why two results cannot be paired image by image; empty if they can."""
     for name in ("data_hash", "attack", "attack_package", "threat", "seed"):
-        ours, theirs = getattr(result, name), getattr(default, name)
+        ours, theirs = getattr(result, name), getattr(other, name)
         if ours != theirs:
-            return f"{name} differs ({ours} here, {theirs} in the default)"
+            return f"{name} differs ({ours} and {theirs})"
     return ""
 
 

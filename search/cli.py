@@ -15,6 +15,7 @@ from rich.console import Console
 
 from search import checkpoint_commands, commands, data_commands
 from search.arguments import parse
+from search.compare import compare_page
 from search.errors import NothingToShowError, UserError
 from search.load import dump_config, load_experiment, load_training, with_recipe
 from search.overrides import parse_overrides
@@ -95,6 +96,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
 
             overrides = parse_overrides(arguments.overrides)
             console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
+        case "compare":
+            console.print(compare_page(Path(arguments.first), Path(arguments.second)))
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
             checkpoint_commands.export(checkpoint, file, arguments.layout, console)
