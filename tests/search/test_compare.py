@@ -15,9 +15,13 @@ def _a_wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignor
     monkeypatch.setenv("COLUMNS", "220")
 
 
-def write(path: Path, *, robust: int, first: int = 0, change: tuple[str, object] = ("", 0)) -> str:
+def write(
+    path: Path, *, robust: int, first: int = 0, change: tuple[str, object] | None = None
+) -> str:
     """Writes the result of 240 images, of which `robust` from `first` on are robust."""
-    outcome = result(clean=150, robust=robust, first=first).model_copy(update=dict([change]))
+    outcome = result(clean=150, robust=robust, first=first).model_copy(
+        update=dict([change]) if change else {}
+    )
     write_atomically(path / "result.json", outcome.model_dump_json())
     return str(path)
 
