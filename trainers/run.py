@@ -1,8 +1,9 @@
 """One trial from wherever it is to its end: resumed, saved, rolled back, reported. No Ray here."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -70,47 +71,28 @@ def run_trial(
     resume, start = load_together(place.checkpoints, config, group), None
     if resume is not None:
         _require_same_images(resume.progress.images, images.hash, place.manifests)
-    if resume is None and config.weights.clean_epochs:
+        if resume.progress.history:
+            report(resume.progress)
+    elif config.weights.clean_epochs:
         start = clean_start(
-            config,
-            place.clean_starts,
-            recipe=clean_recipe,
-            load=load,
-            group=group,
-            ask=ask,
+            config, place.clean_starts, recipe=clean_recipe, load=load, group=group, ask=ask
         )
-    if resume is not None and resume.progress.history:
-        report(resume.progress)
-
-    def train(resume: TrainState | None, saver: Saver) -> None:
-        states = fit(
-            config,
-            images=images,
-            rungs=rungs,
-            evaluate=evaluate,
-            group=group,
-            resume=resume,
-            start=start,
-            ask=ask,
-        )
-        state = resume
-        for state in states:
-            if group.rank == 0:
-                saver.save(state)
-                ask.restart()
-            if not len(state.losses):
-                if state.progress.history[-1].check is not None:
-                    saver.wait()  # whoever judges the check may end this process at once
-                report(state.progress)
-        if state is None or state.epoch < config.epochs:
-            saver.wait()
-            raise StoppedError("training was asked to stop, and saved where it was")
-
+    train = partial(
+        fit,
+        config,
+        images=images,
+        rungs=rungs,
+        evaluate=evaluate,
+        group=group,
+        start=start,
+        ask=ask,
+    )
     with Saver(place.checkpoints, keep=checkpoints.keep) as saver:
         if group.rank == 0 and resume is not None:
             saver.settle(resume)
+        follow = partial(_follow, saver=saver, group=group, ask=ask, report=report)
         try:
-            train(resume, saver)
+            follow(train(resume=resume), resume)
             return
         except FloatingPointError as error:
             saver.wait()
@@ -121,9 +103,37 @@ def run_trial(
         # Outside of the error, which holds the model that failed.
         state = _rolled_back(last or _beginning(config, images, group, start), why)
         try:
-            train(state, saver)
+            follow(train(resume=state), state)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error}, after a roll-back: {why}") from error
+
+
+def _follow(
+    states: Iterator[TrainState],
+    last: TrainState | None,
+    *,
+    saver: Saver,
+    group: Group,
+    ask: "_Watch",
+    report: Callable[[Progress], None],
+) -> None:
+    """Saves each of `states`, which follow on `last`, and reports those at the end of an epoch.
+
+    Raises:
+        StoppedError: If they end before the last epoch.
+    """
+    for state in states:
+        last = state
+        if group.rank == 0:
+            saver.save(state)
+            ask.restart()
+        if not len(state.losses):
+            if state.progress.history[-1].check is not None:
+                saver.wait()  # whoever judges the check may end this process at once
+            report(state.progress)
+    if last is None or last.epoch < last.config.epochs:
+        saver.wait()
+        raise StoppedError("training was asked to stop, and saved where it was")
 
 
 def _require_same_images(before: str, now: str, manifests: Path) -> None:
