@@ -35,20 +35,41 @@ def verify_adversarial(
         RuntimeError: If an image is not float32, leaves the ball or the box, or is classified
             correctly by more than a tie.
     """
-    if model.training:
-        raise RuntimeError("verify_adversarial needs the model in eval mode")
-    if x_adv.dtype != torch.float32:
-        raise RuntimeError(f"an adversarial image must be float32, got {x_adv.dtype}")
-    norms = perturbation_norms(x_adv - x, threat)
-    slack = L1_ROUNDING if threat.norm == "l1" else ROUNDING
-    # Written as "not inside", so that NaN counts as outside.
-    _refuse(~(norms <= threat.eps * (1 + slack) + ROUNDING / 100), norms, f"outside {threat}")
-    pixels = x_adv.flatten(1)
-    is_in_box = (pixels >= 0).all(dim=1) & (pixels <= 1).all(dim=1)
-    _refuse(~is_in_box, pixels.abs().amax(dim=1), "outside the pixel box [0, 1]")
-    margins = _relative_margins(model, x_adv, y)
-    _refuse(~(margins <= TIE), margins, "still classified correctly")
+    norms = _norms_inside(model, x, x_adv, threat)
+    logits = _logits(model, x_adv)
+    relative = margins_of(logits, y) / logits.abs().amax(dim=1).clamp_min(1e-12)
+    _refuse(~(relative <= TIE), relative, "still classified correctly")
     return norms
+
+
+def inspect_adversarial(
+    model: nn.Module,
+    x: Float[Tensor, "batch c h w"],
+    x_adv: Float[Tensor, "batch c h w"],
+    y: Int[Tensor, " batch"],
+    threat: ThreatModel,
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Measures images that may be adversarial; shares no code with any attack.
+
+    Args:
+        model: Must be in eval mode.
+
+    Returns:
+        The norm of each perturbation, in the norm of `threat`, and the margin of each image.
+
+    Raises:
+        RuntimeError: If an image is not float32, or leaves the ball or the box.
+    """
+    norms = _norms_inside(model, x, x_adv, threat)
+    return norms, margins_of(_logits(model, x_adv), y)
+
+
+def margins_of(
+    logits: Float[Tensor, "batch classes"], y: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Returns the logit of `y` minus the best other one, negative where the model is wrong."""
+    others = logits.scatter(1, y.unsqueeze(1), -torch.inf).amax(dim=1)
+    return logits.gather(1, y.unsqueeze(1)).squeeze(1) - others
 
 
 def perturbation_norms(
@@ -58,13 +79,24 @@ def perturbation_norms(
     return torch.linalg.vector_norm(delta.flatten(1), ord=ORDER[threat.norm], dim=1)
 
 
+def _norms_inside(model: nn.Module, x: Tensor, x_adv: Tensor, threat: ThreatModel) -> Tensor:
+    if model.training:
+        raise RuntimeError("adversarial images are measured in eval mode, and this model trains")
+    if x_adv.dtype != torch.float32:
+        raise RuntimeError(f"an adversarial image must be float32, got {x_adv.dtype}")
+    norms = perturbation_norms(x_adv - x, threat)
+    slack = L1_ROUNDING if threat.norm == "l1" else ROUNDING
+    # Written as "not inside", so that NaN counts as outside.
+    _refuse(~(norms <= threat.eps * (1 + slack) + ROUNDING / 100), norms, f"outside {threat}")
+    pixels = x_adv.flatten(1)
+    is_in_box = (pixels >= 0).all(dim=1) & (pixels <= 1).all(dim=1)
+    _refuse(~is_in_box, pixels.abs().amax(dim=1), "outside the pixel box [0, 1]")
+    return norms
+
+
 @torch.no_grad()
-def _relative_margins(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Returns the logit of `y` minus the best other one, as a fraction of the largest logit."""
-    logits = model(x)  # (batch, classes)
-    correct = logits.gather(1, y.unsqueeze(1)).squeeze(1)
-    others = logits.scatter(1, y.unsqueeze(1), -torch.inf).amax(dim=1)
-    return (correct - others) / logits.abs().amax(dim=1).clamp_min(1e-12)
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x)
 
 
 def _refuse(is_wrong: Tensor, measured: Tensor, what: str) -> None:

@@ -82,5 +82,9 @@ def stages_of(attacks: Sequence[EvaluationAttack]) -> tuple[Stage, ...]:
 
 
 def rounds_of(stages: Sequence[Stage]) -> list[tuple[Stage, ...]]:
-    """Returns the stages in rounds: neighbours of one family, which run side by side."""
-    return [tuple(group) for _, group in groupby(stages, key=lambda stage: stage.family)]
+    """Returns the stages in rounds: neighbours that run side by side, for they compute alike."""
+
+    def kind(stage: Stage) -> tuple[Family, int, bool]:
+        return stage.family, stage.attack.passes, stage.attack.shrinks
+
+    return [tuple(group) for _, group in groupby(stages, key=kind)]

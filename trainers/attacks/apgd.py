@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from trainers.attacks.apgd_l1 import climb_l1
 from trainers.attacks.iterate import (
-    Iterate,
     Record,
     choose,
     first_record,
@@ -89,6 +88,27 @@ def checkpoints(steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def move(
+    x_adv: Tensor,
+    grad: Tensor,
+    previous: Tensor,
+    x: Tensor,
+    threat: Threat,
+    step_size: Tensor,
+    momentum: float | Tensor,
+) -> Tensor:
+    """Returns the next iterate: a step up `grad`, mixed with the last move, inside `threat`.
+
+    Args:
+        step_size, momentum: One each, or one per image, (batch, 1, 1, 1).
+
+    Source: Croce and Hein 2020, arXiv:2003.01690, eq. 1 and 2.
+    """
+    proposal = project(x_adv + step_size * ascent_direction(grad, threat), x, threat)
+    mixed = x_adv + momentum * (proposal - x_adv) + (1 - momentum) * (x_adv - previous)
+    return project(mixed, x, threat)
+
+
 def _climb(
     model: nn.Module,
     x: Tensor,
@@ -108,7 +128,8 @@ def _climb(
     was_halved = torch.ones_like(now.is_wrong)
     loss_at_check, last_check, checks = now.loss, 0, checkpoints(steps)
     for step in range(1, steps + 1):
-        x_next = _move(now, previous, x, threat, step_size, 1.0 if step == 1 else MOMENTUM)
+        momentum = 1.0 if step == 1 else MOMENTUM
+        x_next = move(now.x, now.grad, previous, x, threat, per_image(step_size), momentum)
         previous = now.x
         now = measure(model, x_next, y, loss, needs_grad=step < steps)
         increases = increases + (now.loss > last_loss)
@@ -123,17 +144,3 @@ def _climb(
             loss_at_check, last_check = record.best.loss, step
             increases = torch.zeros_like(increases)
     return record
-
-
-def _move(
-    now: Iterate,
-    previous: Tensor,
-    x: Tensor,
-    threat: Threat,
-    step_size: Tensor,
-    momentum: float,
-) -> Tensor:
-    step = per_image(step_size) * ascent_direction(now.grad, threat)
-    proposal = project(now.x + step, x, threat)
-    mixed = now.x + momentum * (proposal - now.x) + (1 - momentum) * (now.x - previous)
-    return project(mixed, x, threat)
