@@ -16,9 +16,12 @@ import pyautoattack
 import torch
 from jaxtyping import Float, Int64
 from pyautoattack import checks
+from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
 from evaluation.config import ReferenceConfig
+from evaluation.engine.stages import EvaluationAttack
+from evaluation.examples import EXAMPLES
 from evaluation.precision import full_precision
 from evaluation.progress import (
     MISCLASSIFIED,
@@ -30,16 +33,20 @@ from evaluation.progress import (
     read_progress,
     write_progress,
 )
-from evaluation.verify import verify_adversarial
+from evaluation.verify import inspect_adversarial, verify_adversarial
 from evaluation.weights import model_hash
 from trainers.attacks.mode import attack_mode
 from trainers.data.images import ImageSet
 from trainers.threat import ThreatModel
 
-ATTACKS: tuple[pyautoattack.autoattack.AttackName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
-"""The sequence of version `standard`."""
+PackageAttack = pyautoattack.autoattack.AttackName
+SEQUENCES: dict[str, tuple[PackageAttack, ...]] = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
+    "rand": ("apgd-ce", "apgd-dlr"),
+}
+"""The attacks of each version of the package, in order."""
 PACKAGE_NORMS: dict[str, Literal["Linf", "L2", "L1"]] = {"linf": "Linf", "l2": "L2", "l1": "L1"}
-EXAMPLES = 8
 
 
 def reference_autoattack(
@@ -101,27 +108,44 @@ def attack_batch(
     x: Float[Tensor, "batch c h w"],
     y: Int64[Tensor, " batch"],
     threat: ThreatModel,
+    config: ReferenceConfig,
     *,
-    seed: int,
     device: torch.device,
 ) -> AttackedBatch:
     """Runs the package's sequence on one batch; the global random state stays as it was.
+
+    Args:
+        config: Its batch size and number of images do not matter here.
 
     Raises:
         ValueError: If the model has fewer than four classes.
         RuntimeError: If an image that the package claims does not pass verification.
     """
     with attack_mode(model), full_precision(), _isolated(device):
-        return _attack_in_order(model, x.to(device), y.to(device), threat, seed, device)
+        return _attack_in_order(model, x.to(device), y.to(device), threat, config, device)
+
+
+def sequence_of(config: ReferenceConfig) -> tuple[PackageAttack, ...]:
+    """Returns the names of the attacks of an evaluation, in order."""
+    if config.version == "custom":
+        return tuple(attack.name for attack in config.attacks)
+    return SEQUENCES[config.version]
 
 
 def _attack_in_order(
-    model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, seed: int, device: torch.device
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    config: ReferenceConfig,
+    device: torch.device,
 ) -> AttackedBatch:
-    package = _build_attack(model, x, threat, seed, device)
+    package = _build_attack(model, x, threat, config, device)
     outcomes = [ROBUST if right else MISCLASSIFIED for right in _is_right(model, x, y).tolist()]
     x_adv, perturbations = x.clone(), torch.zeros(len(x))
-    for name in ATTACKS:
+    for place, name in enumerate(sequence_of(config)):
+        if config.version == "custom":
+            _set_attack(package, config.attacks[place])
         standing = [i for i, outcome in enumerate(outcomes) if outcome == ROBUST]
         if not standing:
             break
@@ -133,7 +157,12 @@ def _attack_in_order(
         broken = [i for i, is_out in zip(standing, is_broken.tolist(), strict=True) if is_out]
         if broken:
             x_adv[broken] = found[is_broken]
-            norms = verify_adversarial(model, x[broken], x_adv[broken], y[broken], threat)
+            arguments = model, x[broken], x_adv[broken], y[broken], threat
+            # A model that answers at random may be right the next time it is asked.
+            is_random = config.version == "rand"
+            norms = (
+                inspect_adversarial(*arguments)[0] if is_random else verify_adversarial(*arguments)
+            )
             perturbations[broken] = norms.cpu()
         for i in broken:
             outcomes[i] = name
@@ -143,24 +172,56 @@ def _attack_in_order(
 
 
 def _build_attack(
-    model: nn.Module, x: Tensor, threat: ThreatModel, seed: int, device: torch.device
+    model: nn.Module,
+    x: Tensor,
+    threat: ThreatModel,
+    config: ReferenceConfig,
+    device: torch.device,
 ) -> pyautoattack.AutoAttack:
-    """Sets version `standard`, with fewer targets where there are fewer than ten classes."""
+    """Sets the version, with fewer targets where there are fewer than ten classes."""
     with torch.no_grad():
         num_classes = model(x[:1]).shape[1]
     if num_classes < 4:
         raise ValueError(f"AutoAttack's targeted loss needs at least 4 classes, got {num_classes}")
     attack = pyautoattack.AutoAttack(
         model,
+        attacks=list(sequence_of(config)) if config.version == "custom" else None,
         norm=PACKAGE_NORMS[threat.norm],
         eps=threat.eps,
-        seed=seed,
-        version="standard",
+        seed=config.seed,
+        version=config.version,
         device=device,
     )
     for part in (attack.apgd_targeted, attack.fab):
         part.n_target_classes = min(part.n_target_classes, num_classes - 1)
     return attack
+
+
+def _set_attack(package: pyautoattack.AutoAttack, attack: EvaluationAttack) -> None:
+    """Sets the package's attack of that name to what version custom asks for."""
+    if attack.name == "square":
+        package.square.n_queries, package.square.n_restarts = attack.steps, attack.restarts
+    elif attack.name == "fab-t":
+        package.fab.n_iter, package.fab.n_target_classes = attack.steps, attack.targets
+    else:
+        kind = APGDAttack_targeted if attack.targets else APGDAttack
+        built = kind(
+            package.model,
+            n_iter=attack.steps,
+            norm=package.norm,
+            n_restarts=attack.restarts,
+            eps=package.epsilon,
+            seed=package.seed,
+            eot_iter=attack.passes,
+            device=package.device,
+            use_largereps=attack.shrinks,
+            logger=package.logger,
+        )
+        if isinstance(built, APGDAttack_targeted):
+            built.n_target_classes = attack.targets
+            package.apgd_targeted = built
+        else:
+            package.apgd = built
 
 
 @contextmanager
@@ -203,13 +264,13 @@ def _after_batch(
         images.floats(index),
         images.labels[index],
         identity.threat,
-        seed=identity.config.seed,
+        identity.config,
         device=device,
     )
     outcomes = progress.outcomes + batch.outcomes
     kept = {example.index: example for example in progress.examples}
     new = dict(zip(index.tolist(), batch.x_adv, strict=True))
-    is_broken = [outcome in ATTACKS for outcome in outcomes]
+    is_broken = [outcome not in (ROBUST, MISCLASSIFIED) for outcome in outcomes]
     picked = pick_examples(images.labels[: len(outcomes)].tolist(), is_broken, limit=EXAMPLES)
     return ReferenceProgress(
         schema_version=1,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evaluation.diagnosis_config import DiagnosisConfig
+from models.config import Config
 from trainers.metrics import EpochMetrics
 
 
@@ -29,12 +30,9 @@ class ProbePoint:
     train_loss: float | None = None
     """Mean of the epoch, in nats."""
     loss_gain: float | None = None
-    """Mean loss that the training attack added, in nats."""
     zero_gradients: float | None = None
-    """Share of zeros in the input gradients of the training attack."""
     delta_over_eps: float | None = None
-    """Mean size of the training attack's perturbation over eps: |delta| of a pixel for linf, else
-    the norm of an image's."""
+    """These three are as in `Probe`."""
 
     def __post_init__(self) -> None:
         names = ("clean", "pgd1", "pgd10", "robust")
@@ -56,8 +54,7 @@ class Training:
     neither learn nor withstand the final eps."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Config):
     """A failure, and why it is thought to be one."""
 
     name: str
@@ -76,17 +73,8 @@ def diagnose(curve: Curve, training: Training, config: DiagnosisConfig) -> tuple
 
 
 def curve_of(history: Sequence[EpochMetrics]) -> tuple[ProbePoint, ...]:
-    """Returns the curve of a trial's own metrics; it has no PGD-1, no PGD-10, no attack's sizes."""
-    return tuple(
-        ProbePoint(
-            epoch=epoch.epoch,
-            n=epoch.check.robust.n if epoch.check else None,
-            clean=epoch.check.clean.value if epoch.check else None,
-            robust=epoch.check.robust.value if epoch.check else None,
-            train_loss=epoch.train_loss,
-        )
-        for epoch in history
-    )
+    """Returns the curve of a trial's own metrics, of the scored weights."""
+    return tuple(map(_point_of, history))
 
 
 def non_start(curve: Curve, training: Training, config: DiagnosisConfig) -> Diagnosis | None:
@@ -146,14 +134,14 @@ def catastrophic_overfitting(
 def single_step_gap(curve: Curve, training: Training, config: DiagnosisConfig) -> Diagnosis | None:
     """Flags a gap between PGD-1 and PGD-10 that is wide and rises; ends a training at a wider one.
 
-    Its standard error is that of a count, of the images that only PGD-10 breaks; it keeps a
-    handful of images early in a training from ending it.
+    Its standard error is that of a count, of the images that only PGD-10 breaks. On a few hundred
+    images only a gap far above `gap_stop` ends a training.
     """
     now = curve[-1]
     gap = _gap(now)
     if gap is None or now.pgd1 is None or now.n is None or now.epoch <= training.warmup_epochs:
         return None
-    noise = config.noise_se * math.sqrt(max(gap, 0) / (now.n * now.pgd1))
+    noise = config.gap_se * math.sqrt(max(gap, 0) / (now.n * now.pgd1))
     earlier = [value for point in curve[:-1] if (value := _gap(point)) is not None]
     is_rising = bool(earlier) and gap > earlier[-1]
     ends = gap >= config.gap_stop and gap - noise >= config.gap_flag
@@ -229,13 +217,32 @@ DIAGNOSES: tuple[Callable[[Curve, Training, DiagnosisConfig], Diagnosis | None],
 )
 
 
+def _point_of(metrics: EpochMetrics) -> ProbePoint:
+    check = metrics.check
+    if check is None:
+        return ProbePoint(epoch=metrics.epoch, train_loss=metrics.train_loss)
+    probe = check.probe
+    return ProbePoint(
+        epoch=metrics.epoch,
+        n=check.robust.n,
+        clean=check.clean.value,
+        pgd1=probe.pgd1.value if probe else None,
+        pgd10=probe.pgd10.value if probe else None,
+        robust=check.robust.value,
+        train_loss=metrics.train_loss,
+        loss_gain=probe.loss_gain if probe else None,
+        zero_gradients=probe.zero_gradients if probe else None,
+        delta_over_eps=probe.delta_over_eps if probe else None,
+    )
+
+
 def _weaknesses(now: ProbePoint, training: Training, config: DiagnosisConfig) -> Iterator[str]:
     if now.zero_gradients is not None and now.zero_gradients > config.weak_zeros:
         yield f"{now.zero_gradients:.1%} of the input gradient is zero"
     if now.delta_over_eps is not None and now.delta_over_eps < config.weak_size:
-        yield f"the perturbation has {now.delta_over_eps:.0%} of its allowed size"
+        yield f"one step has {now.delta_over_eps:.0%} of its allowed size"
     if now.loss_gain is not None and now.loss_gain <= config.weak_gain:
-        yield f"the attack changes the loss by {now.loss_gain:.2g}"
+        yield f"one step changes the loss by {now.loss_gain:.2g}"
     if now.pgd10 is None:
         return
     guesses = _is_guessing(now, training, config)

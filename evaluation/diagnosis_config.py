@@ -14,7 +14,7 @@ class DiagnosisConfig(Config):
 
     noise_se: float = Field(ge=0)
     """Standard errors by which a difference of accuracies must exceed chance to count, but for
-    label leaking. 2 (ours)."""
+    single-step gap and label leaking. 2 (ours)."""
 
     non_start_odds: float = Field(gt=1)
     """Clean accuracy below these odds over those of a blind guess is guessing: with C classes below
@@ -43,8 +43,12 @@ class DiagnosisConfig(Config):
     flagged. 0.08 (ours: the bad public curve has it from epoch 20; the ResNet-50, a healthy one,
     from epoch 80)."""
     gap_stop: float = Field(gt=0, lt=1)
-    """A gap of this much ends the trial, if `noise_se` leave it above `gap_flag`. 0.12 (ours: the
+    """A gap of this much ends the trial, if `gap_se` leave it above `gap_flag`. 0.12 (ours: the
     bad public curve has 0.123 at epoch 30, the highest of the healthy ones is 0.096)."""
+    gap_se: float = Field(ge=0)
+    """Standard errors by which a gap that ends the trial must exceed `gap_flag`. 4 (ours: of
+    simulated healthy curves, whose gap rises to 0.096, at most 0.4 % end at any number of images;
+    with 2 standard errors up to 17 % do)."""
 
     leak_se: float = Field(ge=0)
     """Accuracy under PGD-1 above clean accuracy is label leaking (Kurakin et al. 2017,
@@ -56,13 +60,13 @@ class DiagnosisConfig(Config):
     no threshold). 2 (ours)."""
 
     weak_zeros: Fraction
-    """Share of zeros in the input gradient above which the training attack is weak, such as after
-    underflow in float16. 0.01 (ours; a healthy network has none)."""
+    """Share of zeros in the input gradient above which an attack has no way to go. 0.01 (ours; a
+    healthy network has none)."""
     weak_size: Fraction
-    """Mean size of its perturbation over eps below which it is weak. 0.5 (ours; near 1 is usual for
-    linf)."""
+    """Mean size of PGD-1's perturbation over eps below which it is weak. 0.5 (ours: for linf its
+    random start has as much, and near 0.93 is usual)."""
     weak_gain: float = Field(ge=0)
-    """Mean loss that it must add, in nats; it is weak if it adds no more. 0 (ours)."""
+    """Mean loss that PGD-1 must add, in nats; it is weak if it adds no more. 0 (ours)."""
     weak_drop: float = Field(gt=0, lt=1)
     """Share of the clean accuracy that PGD-10 must take from a network that does not guess. 0.02
     (ours; at least 0.29 on the public curves)."""

@@ -1,24 +1,18 @@
 """The early check: a cheap, deterministic upper bound of the reference, for ranking trials.
 
-APGD on cross-entropy first, then targeted APGD on what survived. Every image has its own random
-start, so neither the batch size nor the fate of other images changes its result.
+APGD on cross-entropy first, then targeted APGD on what survived, both run by the engine.
 """
 
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Int64
 from torch import Tensor, nn
 
 from evaluation.config import EarlyCheckConfig
-from evaluation.precision import full_precision
-from evaluation.verify import verify_adversarial
-from trainers.attacks.apgd import AttackLoss, apgd
-from trainers.attacks.losses import cross_entropy, targeted_dlr
-from trainers.attacks.mode import attack_mode
-from trainers.attacks.start import random_start
+from evaluation.engine.engine import Engine, Outcome, SearchConfig, item_seed
+from evaluation.engine.stages import EvaluationAttack, stages_of
+from evaluation.probe import run_probe
 from trainers.data.images import ImageSet
 from trainers.metrics import Accuracy, Check
 from trainers.threat import ThreatModel
@@ -42,6 +36,8 @@ def early_check(
 ) -> Check:
     """Counts the first `config.images` images that the model gets right, clean and attacked.
 
+    The probe (`evaluation/probe.py`) is of the same images.
+
     Args:
         model: On `device`; attacked in eval mode, left as it was.
 
@@ -51,9 +47,18 @@ def early_check(
     """
     started = time.perf_counter()
     flags = early_flags(model, images, threat, config, device=device)
+    probe = run_probe(
+        model,
+        images.first(config.images),
+        threat,
+        seeds=[item_seed(config.seed, image=i, stage=0) for i in range(config.images)],
+        batch_size=config.batch_size,
+        device=device,
+    )
     return Check(
         clean=_accuracy("clean", flags.is_clean_correct),
         robust=_accuracy(attack_name(config), flags.is_robust),
+        probe=probe,
         seconds=time.perf_counter() - started,
     )
 
@@ -68,91 +73,40 @@ def early_flags(
 ) -> EarlyFlags:
     """Does the work of `early_check` and returns the outcome of each image."""
     subset = images.first(config.images)
-    with attack_mode(model), full_precision():
-        is_correct, wrong_classes = _rank_classes(model, subset, config, device)
-        check = _Attacker(
-            model=model,
-            images=subset,
-            threat=threat,
-            config=config,
-            device=device,
-            wrong_classes=wrong_classes,
-        )
-        survivors = check.survivors(is_correct.nonzero().squeeze(1), steps=config.ce_steps, rank=0)
-        for rank in range(1, config.targets + 1):
-            survivors = check.survivors(survivors, steps=config.t_steps, rank=rank)
-    is_robust = torch.zeros_like(is_correct)
-    is_robust[survivors] = True
-    return EarlyFlags(
-        is_clean_correct=tuple(is_correct.tolist()), is_robust=tuple(is_robust.tolist())
+    search = SearchConfig(
+        batch_size=config.batch_size, precision="fp32", compile=False, seed=config.seed
     )
+    engine = Engine(model, subset, threat, search, device=device)
+    clean = engine.look(range(len(subset)), targets=config.targets)
+    broken: set[int] = set()
+
+    def note(outcome: Outcome, x_adv: Tensor | None) -> None:
+        if x_adv is not None:
+            broken.add(outcome.image)
+
+    engine.attack(clean, stages_of(early_attacks(config)), known={}, on_outcome=note)
+    is_right = tuple(one.predicted == one.label for one in clean)
+    return EarlyFlags(
+        is_clean_correct=is_right,
+        is_robust=tuple(right and i not in broken for i, right in enumerate(is_right)),
+    )
+
+
+def early_attacks(config: EarlyCheckConfig) -> tuple[EvaluationAttack, EvaluationAttack]:
+    """Returns the attacks of a check, in order."""
+    runs = (("apgd-ce", config.ce_steps, 0), ("apgd-t", config.t_steps, config.targets))
+    ce, targeted = (
+        EvaluationAttack(
+            name=name, steps=steps, restarts=1, targets=targets, passes=1, shrinks=False
+        )
+        for name, steps, targets in runs
+    )
+    return ce, targeted
 
 
 def attack_name(config: EarlyCheckConfig) -> str:
     """Returns the name under which the robust accuracy is reported."""
     return f"apgd_ce{config.ce_steps}+apgd_t{config.targets}x{config.t_steps}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Attacker:
-    model: nn.Module
-    images: ImageSet
-    threat: ThreatModel
-    config: EarlyCheckConfig
-    device: torch.device
-    wrong_classes: Int64[Tensor, "n targets"]
-
-    def survivors(
-        self, index: Int64[Tensor, " some"], *, steps: int, rank: int
-    ) -> Int64[Tensor, " fewer"]:
-        """Returns those of `index` that stay right; rank 0 is cross-entropy, k the k-th target."""
-        parts = index.split(self.config.batch_size) if len(index) else ()
-        fooled = [self._is_fooled(part, steps=steps, rank=rank) for part in parts]
-        return index[~torch.cat(fooled)] if fooled else index
-
-    def _is_fooled(self, index: Tensor, *, steps: int, rank: int) -> Tensor:
-        x = self.images.floats(index).to(self.device)
-        y = self.images.labels[index].to(self.device)
-        seeds = [start_seed(self.config.seed, image=i, rank=rank) for i in index.tolist()]
-        start = random_start(x, self.threat, seeds=seeds)
-        loss = self._loss(index, y, rank)
-        found = apgd(self.model, x, y, self.threat, steps=steps, loss=loss, start=start)
-        fooled = found.is_fooled
-        if bool(fooled.any()):
-            verify_adversarial(self.model, x[fooled], found.fooling[fooled], y[fooled], self.threat)
-        return fooled.cpu()
-
-    def _loss(self, index: Tensor, y: Tensor, rank: int) -> AttackLoss:
-        if rank == 0:
-            return lambda logits: cross_entropy(logits, y)
-        target = self.wrong_classes[index, rank - 1].to(self.device)
-        return lambda logits: targeted_dlr(logits, y, target)
-
-
-def start_seed(seed: int, *, image: int, rank: int) -> int:
-    """Returns the seed of one image's random start in one of its attacks."""
-    return int(np.random.SeedSequence([seed, image, rank]).generate_state(1)[0])
-
-
-@torch.no_grad()
-def _rank_classes(
-    model: nn.Module, images: ImageSet, config: EarlyCheckConfig, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Returns which images are right (n,) and their most likely wrong classes (n, targets)."""
-    correct: list[Tensor] = []
-    wrong: list[Tensor] = []
-    for index in torch.arange(len(images)).split(config.batch_size):
-        y = images.labels[index].to(device)
-        logits = model(images.floats(index).to(device))  # (batch, classes)
-        if config.targets >= logits.shape[1]:
-            raise ValueError(
-                f"targets ({config.targets}) must be less than the number of classes "
-                f"({logits.shape[1]})"
-            )
-        correct.append((logits.argmax(dim=1) == y).cpu())
-        others = logits.scatter(1, y.unsqueeze(1), -torch.inf)
-        wrong.append(others.topk(config.targets, dim=1).indices.cpu())
-    return torch.cat(correct), torch.cat(wrong)
 
 
 def _accuracy(attack: str, flags: tuple[bool, ...]) -> Accuracy:

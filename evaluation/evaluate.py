@@ -3,17 +3,19 @@
 `out/` holds `result.json`, `examples.npz` and, while work is going on, `result.partial.json`.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from evaluation.autoattack import ATTACKS, reference_autoattack, reference_identity
+from evaluation.autoattack import reference_autoattack, reference_identity, sequence_of
 from evaluation.config import ReferenceConfig
+from evaluation.engine.stages import EvaluationAttack, attack_title, version_attacks
 from evaluation.examples import write_examples
 from evaluation.progress import ReferenceIdentity, ReferenceProgress, refuse_mismatch
 from evaluation.result import EvaluationResult
+from evaluation.task import Task
 from trainers.atomic import write_atomically
 from trainers.checkpoint import load_model
 from trainers.config import TrialConfig, config_hash
@@ -41,14 +43,33 @@ def evaluate_checkpoint(
             evaluation.
     """
     trial, model = load_model(checkpoint)
-    model.to(device)
-    images = _test_images(trial, config)
-    identity = reference_identity(model, images, trial.threat, config)
+    task = Task(
+        trial=trial,
+        model=model,
+        images=_test_images(trial, config),
+        threat=trial.threat,
+        split="test",
+    )
+    return evaluate_task(task, config, out, device=device, on_batch=on_batch)
+
+
+def evaluate_task(
+    task: Task,
+    config: ReferenceConfig,
+    out: Path,
+    *,
+    device: torch.device,
+    on_batch: Callable[[int, int], None],
+) -> EvaluationResult:
+    """Does the work of `evaluate_checkpoint` for any model, threat and images."""
+    task.model.to(device)
+    images = task.images.first(config.images)
+    identity = reference_identity(task.model, images, task.threat, config)
     if (out / "result.json").exists():
         (out / "result.partial.json").unlink(missing_ok=True)  # killed just before its removal
-        return _read_finished(out / "result.json", identity, trial)
+        return _read_finished(out / "result.json", identity, task)
     out.mkdir(parents=True, exist_ok=True)
-    return _evaluate(model, images, trial, config, out, device, on_batch)
+    return _evaluate(task, images, config, out, device, on_batch)
 
 
 def _test_images(trial: TrialConfig, config: ReferenceConfig) -> ImageSet:
@@ -61,9 +82,8 @@ def _test_images(trial: TrialConfig, config: ReferenceConfig) -> ImageSet:
 
 
 def _evaluate(
-    model: nn.Module,
+    task: Task,
     images: ImageSet,
-    trial: TrialConfig,
     config: ReferenceConfig,
     out: Path,
     device: torch.device,
@@ -71,41 +91,60 @@ def _evaluate(
 ) -> EvaluationResult:
     partial = out / "result.partial.json"
     progress = reference_autoattack(
-        model, images, trial.threat, config, partial=partial, device=device, on_batch=on_batch
+        task.model, images, task.threat, config, partial=partial, device=device, on_batch=on_batch
     )
-    result = _result_of(progress, trial)
-    write_examples(out / "examples.npz", model, images, progress, device=device)
+    result = _result_of(progress, task)
+    write_examples(
+        out / "examples.npz",
+        task.model,
+        images,
+        adversarial={example.index: example.x_adv for example in progress.examples},
+        robust=[i for i, is_robust in enumerate(progress.is_robust) if is_robust],
+        device=device,
+    )
+    timing = {"seconds": round(progress.seconds, 1)}
+    write_atomically(out / "timing.json", json.dumps(timing) + "\n")
     # Last, because a result that is there means that everything else is.
-    write_atomically(out / "result.json", (result.model_dump_json(indent=2) + "\n").encode())
+    write_atomically(out / "result.json", result.model_dump_json(indent=2) + "\n")
     partial.unlink()
     return result
 
 
-def _result_of(progress: ReferenceProgress, trial: TrialConfig) -> EvaluationResult:
+def _result_of(progress: ReferenceProgress, task: Task) -> EvaluationResult:
     identity = progress.identity
-    return EvaluationResult(
-        schema_version=1,
-        attack=_attack_name(identity.config),
-        attack_package=identity.attack_package,
-        threat=identity.threat,
-        split="test",
-        data_hash=identity.data_hash,
-        model_hash=identity.model_hash,
-        config_hash=config_hash(trial),
-        seed=identity.config.seed,
-        is_clean_correct=progress.is_clean_correct,
-        is_robust=progress.is_robust,
-        broken_by={name: progress.outcomes.count(name) for name in ATTACKS},
-        largest_perturbation=max(progress.perturbations),
-        seconds=progress.seconds,
-    )
+    fields = {
+        "schema_version": 2,
+        "attacks": _attacks(identity.config, task),
+        "precision": "fp32",
+        "attack": _attack_name(identity.config),
+        "attack_package": identity.attack_package,
+        "threat": identity.threat,
+        "split": task.split,
+        "data_hash": identity.data_hash,
+        "model_hash": identity.model_hash,
+        "config_hash": config_hash(task.trial),
+        "seed": identity.config.seed,
+        "is_clean_correct": progress.is_clean_correct,
+        "is_robust": progress.is_robust,
+        "broken_by": {name: progress.outcomes.count(name) for name in sequence_of(identity.config)},
+        "largest_perturbation": max(progress.perturbations),
+    }
+    return EvaluationResult.model_validate(fields)
+
+
+def _attacks(config: ReferenceConfig, task: Task) -> tuple[EvaluationAttack, ...]:
+    """Returns the attacks in our words; those of version plus have none for untargeted FAB."""
+    if config.version in ("custom", "plus"):
+        return config.attacks
+    classes = task.trial.data.num_classes
+    return version_attacks(config.version, task.threat.norm, num_classes=classes)
 
 
 def _attack_name(config: ReferenceConfig) -> str:
-    return f"autoattack-{config.version}"
+    return attack_title(config.version, config.attacks)
 
 
-def _read_finished(path: Path, identity: ReferenceIdentity, trial: TrialConfig) -> EvaluationResult:
+def _read_finished(path: Path, identity: ReferenceIdentity, task: Task) -> EvaluationResult:
     """Returns the result at `path` if it answers the same question; batch size is not asked."""
     result = EvaluationResult.model_validate_json(path.read_bytes())
     expected = {
@@ -114,7 +153,7 @@ def _read_finished(path: Path, identity: ReferenceIdentity, trial: TrialConfig) 
         "threat": identity.threat.model_dump(mode="json"),
         "data_hash": identity.data_hash,
         "model_hash": identity.model_hash,
-        "config_hash": config_hash(trial),
+        "config_hash": config_hash(task.trial),
         "seed": identity.config.seed,
     }
     refuse_mismatch(path, found=result.model_dump(mode="json"), expected=expected)

@@ -1,35 +1,38 @@
 """The images behind the report's picture: clean, adversarial, and what the model says of both."""
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluation.autoattack import EXAMPLES
 from evaluation.precision import full_precision
-from evaluation.progress import ReferenceProgress
 from trainers.atomic import write_atomically
 from trainers.attacks.mode import attack_mode
 from trainers.data.images import ImageSet
+
+EXAMPLES = 8
 
 
 def write_examples(
     path: Path,
     model: nn.Module,
     images: ImageSet,
-    progress: ReferenceProgress,
     *,
+    adversarial: Mapping[int, Tensor],
+    robust: Sequence[int],
     device: torch.device,
 ) -> None:
     """Writes up to eight examples as .npz; robust images fill up what broken ones leave free.
 
     Arrays: `index` (n,), `clean` uint8 and `adversarial` float32 (n, 3, h, w), `labels`,
     `clean_prediction` and `adversarial_prediction` (n,). A robust image is its own adversarial.
+
+    Args:
+        adversarial: Images (3, h, w) by their places, those that are shown first first.
     """
-    adversarial = {example.index: example.x_adv for example in progress.examples}
-    robust = [i for i, is_robust in enumerate(progress.is_robust) if is_robust]
     chosen = torch.tensor([*adversarial, *robust][:EXAMPLES], dtype=torch.int64)
     x = images.floats(chosen)
     x_adv = x.clone()

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TypeAlias, get_args
 
+from evaluation.analyses.config import KINDS
+from evaluation.protocols import NAMES, TRAINED
 from models.config import Config, Layout
 from models.named import Stem
 from search import data_commands
@@ -86,11 +88,46 @@ def _add_checkpoints(commands_: Commands) -> None:
     add = _command(
         commands_,
         "evaluate",
-        "run the reference AutoAttack on a checkpoint",
+        "attack a checkpoint with AutoAttack, under a protocol",
         "rampart evaluate runs/demo/promoted/default images=120",
     )
     add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
-    add.add_argument("overrides", nargs="*", metavar="field=value", help="images, batch_size, seed")
+    add.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="field=value",
+        help="images, resolution, version, attacks, batch_size, precision, compile, seed",
+    )
+    add.add_argument(
+        "--protocol",
+        default=TRAINED,
+        metavar="NAME",
+        help=f"one of {', '.join(NAMES)} (default: trained, the checkpoint's own)",
+    )
+    add.add_argument(
+        "--engine",
+        choices=("rampart", "pyautoattack"),
+        default="rampart",
+        help="ours, which is sharded and faster, or the reference package (default: rampart)",
+    )
+    add.add_argument(
+        "--shards", type=int, default=0, metavar="N", help="default: one for each GPU or core"
+    )
+    add.add_argument(
+        "--data", default="", metavar="DIR", help="ImageNet's validation images, if moved"
+    )
+    add.add_argument("--address", help=ADDRESS)
+
+    add = _command(
+        commands_,
+        "analyse",
+        "find out what a checkpoint's robustness is made of",
+        "rampart analyse runs/demo/promoted/default eps_curve images=120",
+    )
+    add.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a trial or a full run")
+    kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    add.add_argument("kind", metavar="KIND", help=kinds)
+    add.add_argument("overrides", nargs="*", metavar="field=value", help="the kind's own settings")
 
     add = _command(
         commands_,

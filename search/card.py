@@ -7,6 +7,7 @@ import yaml
 
 from evaluation.paired import PairedComparison, compare_paired
 from evaluation.result import EvaluationResult
+from search.diagnosing import diagnosis_text
 from search.records import FullRun
 from trainers.metrics import Accuracy
 from trainers.threat import ThreatModel
@@ -37,6 +38,7 @@ def model_card(
         f"A classifier trained adversarially by Rampart, {_origin(run)}.",
         f"## Results\n\n{_results(result)}{_unmeasured(run)}",
         f"## Difference to the default recipe\n\n{_comparison(run, result, default)}",
+        f"## Diagnoses\n\n{_diagnoses(run)}",
         f"## Lineage\n\n{_lineage(run, result)}",
         f"## Intended use and limits\n\n{_limit_of_data(run)}\n{LIMITS}",
         f"## Config\n\n```yaml\n{config}```",
@@ -138,6 +140,12 @@ def _comparison(
         "epochs": f"{run.config.epochs} here, {other_run.config.epochs} in the default",
     }
     return _table(rows)
+
+
+def _diagnoses(run: FullRun) -> str:
+    lines = [f"- The trial: {diagnosis_text(one)}" for one in run.trial_diagnoses]
+    lines += [f"- This run: {diagnosis_text(one)}" for one in run.diagnoses]
+    return "\n".join(lines) or "None: no early check of the trial or of this run was flagged."
 
 
 def _lineage(run: FullRun, result: EvaluationResult) -> str:

@@ -13,10 +13,13 @@ from types import FrameType
 
 from rich.console import Console
 
-from search import checkpoint_commands, commands, data_commands
+from search import commands, data_commands
+from search.analyse_command import analyse
 from search.arguments import parse
 from search.compare import compare_page
 from search.errors import NothingToShowError, UserError
+from search.evaluate_command import evaluate
+from search.export_command import export
 from search.load import dump_config, load_experiment, load_training, with_recipe
 from search.overrides import parse_overrides
 from search.recipes.page import recipe_page
@@ -100,12 +103,14 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             console.print(compare_page(Path(arguments.first), Path(arguments.second)))
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
-            checkpoint_commands.export(checkpoint, file, arguments.layout, console)
+            export(checkpoint, file, arguments.layout, console)
         case "data":
             _run_data(arguments, console)
-        case _:
+        case "analyse":
             overrides = parse_overrides(arguments.overrides)
-            checkpoint_commands.evaluate(Path(arguments.checkpoint), overrides, console)
+            analyse(Path(arguments.checkpoint), arguments.kind, overrides, console)
+        case _:
+            evaluate(arguments, console)
 
 
 def _run_recipe(arguments: argparse.Namespace, console: Console) -> None:
@@ -130,6 +135,10 @@ def _run_data(arguments: argparse.Namespace, console: Console) -> None:
 def _way_on(arguments: argparse.Namespace) -> str:
     if arguments.command == "train":
         return "the same command with --resume goes on from the last checkpoint"
+    if arguments.command == "analyse":
+        return "the same command begins again"
+    if arguments.command == "evaluate":
+        return "the same command goes on from here"
     if arguments.command != "data":
         return "`rampart resume NAME` goes on from here"
     if arguments.action == "pack":

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
+from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config, Fraction
 from search.candidate import build_trial, recipe_sample
 from search.constraints import Constraints
@@ -114,6 +115,8 @@ class ExperimentConfig(Config):
     sampler: SamplerConfig
     ladder: LadderConfig
     early_check: EarlyCheckConfig
+    diagnosis: DiagnosisConfig
+    """When the curve of a trial's checks ends it, or flags it."""
     budget: BudgetConfig
     resources: ResourcesConfig
     checkpoints: CheckpointsConfig

@@ -30,7 +30,8 @@ def axis_importance(
     """Compares the best third of the trials with all of them, axis by axis.
 
     PED-ANOVA knows only completed trials and looks only at their order. Stopped ones come in here
-    below all completed ones, ordered by robust accuracy at the rung that stopped them. Axes that
+    and diagnosed ones come in here
+    below all completed ones, ordered by robust accuracy at their last rung. Axes that
     only some branches have are compared where they exist (arXiv:2601.20800).
 
     Args:
@@ -40,7 +41,7 @@ def axis_importance(
     scored = [
         (by_number[record.number], _score(record.status, check.robust.value))
         for record in records
-        if record.status in ("completed", "stopped")
+        if record.status in ("completed", "stopped", "diagnosed")
         and (check := record.last_check)
         and record.number in by_number
     ]

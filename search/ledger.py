@@ -15,6 +15,7 @@ from search.asha import keeps_going
 from search.candidate import build_trial
 from search.config import ExperimentConfig
 from search.constraints import excess, measure, violations
+from search.diagnosing import diagnose_history, diagnosis_text, first_end, latest_of_each
 from search.errors import explain
 from search.folder import SearchFolder
 from search.recipes import RECIPES
@@ -100,18 +101,27 @@ class Ledger:
         before = self._records[key]
         if before.status != "running":
             return False
-        startup_s = _startup_seconds(before, progress)
-        update = {"progress": progress, "startup_s": startup_s, "node": node}
+        found = diagnose_history(before.config, progress.history, self._experiment.diagnosis)
+        update = {
+            "progress": progress,
+            "startup_s": _startup_seconds(before, progress),
+            "node": node,
+            "diagnoses": latest_of_each(found),
+        }
         record = before.model_copy(update=update)
         stop_reason = ""
         for epoch, check in record.checks:
             if epoch > before.epochs:
                 self._report_to_study(record.number, epoch, check)
                 stop_reason = stop_reason or self._stop_reason(record, epoch, check)
-        if not stop_reason:
+        if failure := first_end(found):
+            end = {"status": "diagnosed", "reason": diagnosis_text(failure)}
+        elif stop_reason:
+            end = {"status": "stopped", "reason": stop_reason}
+        else:
             self._write(record)
             return True
-        self._close(record.model_copy(update={"status": "stopped", "reason": stop_reason}))
+        self._close(record.model_copy(update=end))
         return False
 
     def finish(self, key: str) -> None:
@@ -227,7 +237,7 @@ class Ledger:
     def _tell(self, record: TrialRecord) -> None:
         if record.status == "completed" and record.last_check is not None:
             self._study.tell(record.number, record.last_check.robust.value)
-        elif record.status == "stopped":
+        elif record.status in ("stopped", "diagnosed"):
             self._study.tell(record.number, state=TrialState.PRUNED)
         else:
             stored = self._study.get_trials(deepcopy=False)[record.number]

@@ -91,11 +91,17 @@ def numbers(metrics: EpochMetrics) -> dict[str, float]:
     """Returns the numbers of an epoch; the name of an accuracy says its attack and its n."""
     named = metrics.model_dump(exclude={"epoch", "check", "raw_check"})
     for prefix, check in (("", metrics.check), ("raw_", metrics.raw_check)):
-        if check is not None:
-            for kind, accuracy in (("clean", check.clean), ("robust", check.robust)):
-                name = f"{prefix}{kind}_accuracy/{accuracy.attack}/n{accuracy.n}"
-                named[name] = accuracy.value
-            named[f"{prefix}check_seconds"] = check.seconds
+        if check is None:
+            continue
+        accuracies = [("clean", check.clean), ("robust", check.robust)]
+        if check.probe is not None:
+            accuracies += [("robust", check.probe.pgd1), ("robust", check.probe.pgd10)]
+            sizes = check.probe.model_dump(exclude={"pgd1", "pgd10"})
+            named |= {f"{prefix}{name}": value for name, value in sizes.items()}
+        for kind, accuracy in accuracies:
+            name = f"{prefix}{kind}_accuracy/{accuracy.attack}/n{accuracy.n}"
+            named[name] = accuracy.value
+        named[f"{prefix}check_seconds"] = check.seconds
     return named
 
 

@@ -26,6 +26,7 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 LOOKS = {
     "completed": (BLUE, "o", BLUE),
     "stopped": (GREY, "v", "white"),
+    "diagnosed": (VERMILION, "v", "white"),
     "running": (ORANGE, "s", "white"),
     "failed": (VERMILION, "X", VERMILION),
 }
@@ -94,7 +95,9 @@ def curves_figure(records: Sequence[TrialRecord], rungs: Sequence[int]) -> Figur
     _label_best(upper, ranked[:MOST_LABELS], best=best)
     lower.plot([], [], color=BLUE, linewidth=2.4, label="best trial")
     lower.plot([], [], color=GREY, linewidth=1, label="other trials")
-    lower.plot([], [], color=VERMILION, marker="x", linestyle="", label="stopped or failed")
+    lower.plot(
+        [], [], color=VERMILION, marker="x", linestyle="", label="stopped, diagnosed or failed"
+    )
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return figure
 
@@ -203,7 +206,7 @@ def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool
     history = record.progress.history if record.progress else ()
     trained = [(e.epoch, e.train_accuracy) for e in history]
     checked = [(epoch, check.robust.value) for epoch, check in record.checks]
-    is_cut = record.status in ("stopped", "failed")
+    is_cut = record.status in ("stopped", "diagnosed", "failed")
     for axes, points, marker in ((upper, checked, "o"), (lower, trained, "")):
         if not points:
             continue

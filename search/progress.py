@@ -11,14 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from search.config import ExperimentConfig
+from search.diagnosing import names_text
 from search.full_view import full_runs_table
 from search.records import Promoted, TrialRecord
 from search.table import rank_trials
 from search.time_left import estimate_seconds_left, trial_seconds_left
-from trainers.metrics import EpochMetrics
+from search.trial_events import first_line, new_events
 
 MOST_FINISHED = 6
-STYLES = {"completed": "green", "stopped": "yellow", "failed": "red", "running": "cyan"}
+STYLES = {
+    "completed": "green",
+    "stopped": "yellow",
+    "diagnosed": "magenta",
+    "failed": "red",
+    "running": "cyan",
+}
 
 
 class ProgressView:
@@ -125,26 +132,6 @@ def status_table(
     return Group(*parts)
 
 
-def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
-    """Returns a line for each thing that happened to a trial between two of its records."""
-    events: list[str] = []
-    if before is None:
-        events.append(f"{after.key} started: {after.origin}, {after.config.epochs} epochs")
-    elif after.sessions > before.sessions > 0:
-        events.append(f"{after.key} resumed: session {after.sessions}, epoch {after.epochs}")
-    known = before.epochs if before else 0
-    told = before.progress.events if before and before.progress else ()
-    history = after.progress.history if after.progress else ()
-    if after.progress:
-        events += [f"{after.key}: {event}" for event in after.progress.events if event not in told]
-    for epoch in history:
-        if epoch.epoch > known:
-            events += _epoch_events(after, epoch)
-    if after.status != "running" and (before is None or before.status == "running"):
-        events.append(_end_event(after))
-    return events
-
-
 def header(
     records: Sequence[TrialRecord],
     *,
@@ -229,26 +216,6 @@ def _counts_text(records: Sequence[TrialRecord]) -> str:
     return ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
 
 
-def _epoch_events(record: TrialRecord, epoch: EpochMetrics) -> list[str]:
-    events = [
-        f"{record.key} epoch {epoch.epoch}/{record.config.epochs} loss={epoch.train_loss:.3f} "
-        f"train_acc={epoch.train_accuracy:.3f} lr={epoch.lr:.3g} eps={epoch.eps:.4f}"
-    ]
-    if epoch.check:
-        clean, robust = epoch.check.clean, epoch.check.robust
-        low, high = robust.interval
-        events.append(
-            f"{record.key} rung {epoch.epoch}: robust {robust.value:.3f} [{low:.3f}, {high:.3f}] "
-            f"({robust.attack}, n={robust.n}), clean {clean.value:.3f}"
-        )
-    return events
-
-
-def _end_event(record: TrialRecord) -> str:
-    why = f": {_first_line(record.reason)}" if record.reason else ""
-    return f"{record.key} {record.status}{why} (epoch {record.epochs}/{record.config.epochs})"
-
-
 def _best_line(records: Sequence[TrialRecord]) -> str:
     ranked = rank_trials(records)
     if not ranked:
@@ -268,10 +235,12 @@ def _cells(record: TrialRecord, age_s: float) -> list[Text]:
     if record.checks:
         epoch, check = record.checks[-1]
         checked = f"{check.robust.value:.3f} @ {epoch}"
-    note = _first_line(record.reason)
+    note = first_line(record.reason)
     if record.status == "running":
         left = trial_seconds_left(record, age_s=age_s)
         note = "starting" if left is None else duration(left)
+    if flags := [one for one in record.diagnoses if not one.ends_trial]:
+        note = ", ".join(filter(None, [note, f"flagged: {names_text(flags)}"]))
     # Text, not str: a reason may hold brackets, which rich would read as markup.
     return [
         Text(record.key),
@@ -282,7 +251,3 @@ def _cells(record: TrialRecord, age_s: float) -> list[Text]:
         Text(f"{history[-1].train_accuracy:.3f}" if history else ""),
         Text(note),
     ]
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]

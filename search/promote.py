@@ -10,11 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from evaluation.diagnosis_config import DiagnosisConfig
 from search.card import model_card
 from search.cluster.connect import describe_hardware
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
 from search.config import ExperimentConfig
+from search.diagnosing import diagnose_history, latest_of_each
 from search.errors import NothingToShowError
 from search.folder import SearchFolder
 from search.full_view import FullRunView
@@ -60,7 +62,9 @@ def promote_best(
         run_full(
             [_payload(folder, experiment, run) for run in missing],
             concurrent=experiment.resources.concurrent_trials,
-            on_end=lambda payload, failure: _close(folder, payload.driver.key, failure),
+            on_end=lambda payload, failure: _close(
+                folder, payload.driver.key, failure, experiment.diagnosis
+            ),
             on_poll=view.refresh,
         )
     write_cards(folder)
@@ -81,6 +85,7 @@ def training_of(experiment: ExperimentConfig, run: FullRun) -> TrainingConfig:
         runs_dir=experiment.runs_dir,
         trial=run.config,
         validation=experiment.early_check,
+        diagnosis=experiment.diagnosis,
         resources=WorkersConfig.model_validate(resources),
         checkpoints=experiment.checkpoints,
         log_to=("tensorboard",),
@@ -113,6 +118,7 @@ def _full_run(
         trial_number=None if record is None else record.number,
         origin=DEFAULT if record is None else record.origin,
         trial_config_hash=None if record is None else record.config_hash,
+        trial_diagnoses=() if record is None else record.diagnoses,
         config=config,
         config_hash=config_hash(config),
         commit=_commit(),
@@ -156,11 +162,15 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
     )
 
 
-def _close(folder: SearchFolder, key: str, failure: Failure | None) -> None:
+def _close(
+    folder: SearchFolder, key: str, failure: Failure | None, diagnosis: DiagnosisConfig
+) -> None:
     run = next(run for run, _ in read_promoted(folder.promoted) if run.key == key)
     path = folder.promoted / key / "progress.json"
     progress = Progress.model_validate_json(path.read_text()) if path.exists() else None
+    history = progress.history if progress else ()
     update = {
+        "diagnoses": latest_of_each(diagnose_history(run.config, history, diagnosis)),
         "progress": progress,
         "status": "failed" if failure else "completed",
         "reason": failure.reason if failure else "",

@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation.diagnoses import Diagnosis
 from evaluation.result import EvaluationResult
 from models.config import Config
 from trainers.atomic import write_atomically
 from trainers.config import TrialConfig
 from trainers.metrics import Check, Progress
 
-Status = Literal["running", "completed", "stopped", "failed"]
+Status = Literal["running", "completed", "stopped", "diagnosed", "failed"]
 """running: not told to the study yet. completed: trained to its last epoch. stopped: cut at a rung.
-failed: see `reason`."""
+diagnosed: ended by a failure that its curve shows. failed: see `reason`."""
 
 
 class TrialRecord(Config):
@@ -29,7 +30,10 @@ class TrialRecord(Config):
     config_hash: str
     status: Status
     reason: str
-    """Why it was stopped or failed; empty otherwise."""
+    """Why it was stopped, diagnosed or failed; empty otherwise."""
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """All failures that its checks showed, each as it was told last; records of earlier versions
+    have none."""
     error: str
     """Traceback of a failed trial; empty otherwise."""
     sessions: int
@@ -58,6 +62,11 @@ class TrialRecord(Config):
         """Seconds of early checks, of averaged and raw weights."""
         history = self.progress.history if self.progress else ()
         return sum((epoch.check_seconds for epoch in history), 0.0)
+
+    @property
+    def check_share(self) -> float | None:
+        """Seconds of early checks over seconds of training; None before any training."""
+        return self.check_seconds / self.train_seconds if self.train_seconds else None
 
     @property
     def checks(self) -> list[tuple[int, Check]]:
@@ -101,6 +110,8 @@ class FullRun(Config):
     """Of the trial: `recipe:NAME` or the sampler's name; `default` for the default."""
     trial_config_hash: str | None
     """Hash of the promoted trial's config, before the full run's overrides."""
+    trial_diagnoses: tuple[Diagnosis, ...] = ()
+    """Failures that the promoted trial was flagged with; see `TrialRecord`."""
     config: TrialConfig
     """What the full run trained."""
     config_hash: str
@@ -111,6 +122,8 @@ class FullRun(Config):
     hardware: str
     status: Status
     reason: str
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """Failures that its own checks showed; they end no full run."""
     progress: Progress | None
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from evaluation.result import EvaluationResult
 from search.config import ExperimentConfig
+from search.diagnosing import names_text
 from search.folder import SearchFolder
 from search.importance import axis_importance
 from search.load import load_experiment
@@ -42,7 +43,7 @@ def write_report(folder: SearchFolder) -> Path:
         headline=headline(promoted),
         summary=cost_lines(records, experiment),
         pictures=_draw_pictures(folder, experiment, records, promoted),
-        grids=[_best_grid(records), _failed_grid(records)],
+        grids=[_best_grid(records), _diagnosed_grid(records), _failed_grid(records)],
         commands=_commands(folder, experiment, promoted),
     )
     index = folder.report / "index.html"
@@ -128,7 +129,10 @@ def _study_trials(
 
 def _best_grid(records: Sequence[TrialRecord]) -> Grid:
     rows = [_best_row(record) for record in rank_trials(records)[:MOST_ROWS]]
-    columns = ("trial", "origin", "status", "epoch", "robust", "attack", "n", "clean", "sample")
+    columns = (
+        *("trial", "origin", "status", "epoch", "robust", "attack", "n", "clean"),
+        *("checks / training", "diagnoses", "sample"),
+    )
     return Grid(
         title="Best trials", columns=columns, rows=rows, empty="No trial has been checked yet."
     )
@@ -145,8 +149,20 @@ def _best_row(record: TrialRecord) -> tuple[str, ...]:
         check.robust.attack,
         str(check.robust.n),
         _interval_text(check.clean),
+        "" if record.check_share is None else f"{100 * record.check_share:.1f} %",
+        names_text(record.diagnoses),
         ", ".join(f"{path}={_value_text(value)}" for path, value in record.params.items()),
     )
+
+
+def _diagnosed_grid(records: Sequence[TrialRecord]) -> Grid:
+    rows = [
+        (record.key, record.origin, record.status, one.name, one.reason)
+        for record in records
+        for one in record.diagnoses
+    ]
+    columns = ("trial", "origin", "status", "diagnosis", "reason")
+    return Grid(title="Diagnosed trials", columns=columns, rows=rows, empty="None.")
 
 
 def _failed_grid(records: Sequence[TrialRecord]) -> Grid:

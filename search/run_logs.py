@@ -10,10 +10,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from evaluation.diagnoses import Diagnosis
+from evaluation.diagnosis_config import DiagnosisConfig
+from search.diagnosing import Diagnoses, diagnose_history, names_text
 from search.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
 from search.log_targets import OPENERS, LoggedRun, LogTarget
 from trainers.config import TrialConfig
-from trainers.metrics import EpochMetrics, Progress
+from trainers.metrics import EpochMetrics, Probe, Progress
+
+SIZES = ("loss_gain", "zero_gradients", "delta_over_eps")
+"""Of PGD-1, in a `Probe`."""
+
+
+def _check_columns(prefix: str) -> dict[str, str]:
+    return {
+        **accuracy_columns(f"{prefix}clean"),
+        **accuracy_columns(f"{prefix}robust"),
+        **accuracy_columns(f"{prefix}pgd1"),
+        **accuracy_columns(f"{prefix}pgd10"),
+        **{f"{prefix}{name}": "Float64" for name in (*SIZES, "check_seconds")},
+    }
+
 
 COLUMNS = {
     "epoch": "Int64",
@@ -22,19 +39,21 @@ COLUMNS = {
     "lr": "Float64",
     "eps": "Float64",
     "seconds": "Float64",
-    **accuracy_columns("clean"),
-    **accuracy_columns("robust"),
-    "check_seconds": "Float64",
-    **accuracy_columns("raw_clean"),
-    **accuracy_columns("raw_robust"),
-    "raw_check_seconds": "Float64",
+    **_check_columns(""),
+    "diagnoses": "string",
+    **_check_columns("raw_"),
 }
 """Every column with its pandas type; all are nullable."""
 
 
 @contextmanager
 def run_logs(
-    config: TrialConfig, folder: Path, *, name: str, log_to: Sequence[LogTarget]
+    config: TrialConfig,
+    folder: Path,
+    *,
+    name: str,
+    diagnosis: DiagnosisConfig,
+    log_to: Sequence[LogTarget],
 ) -> Generator[Callable[[Progress], None]]:
     """Gives a function that logs what is known of a run; it may be told the same again.
 
@@ -42,6 +61,7 @@ def run_logs(
         config: The hyperparameters.
         folder: The run's own, absolute; what lies there is gone on with.
         name: Under which W&B and MLflow list the run.
+        diagnosis: What the tables name beside the epoch it was found at.
         log_to: Beside the tables, which are always written.
 
     Raises:
@@ -58,7 +78,8 @@ def run_logs(
             nonlocal logged
             if progress.history == logged:
                 return
-            frame = metrics_frame(progress.history)
+            found = diagnose_history(config, progress.history, diagnosis)
+            frame = metrics_frame(progress.history, found)
             write_frame(frame, csv=folder / "metrics.csv", parquet=folder / "metrics.parquet")
             for tell in tells:
                 tell(progress.history)
@@ -67,9 +88,14 @@ def run_logs(
         yield log
 
 
-def metrics_frame(history: Sequence[EpochMetrics]) -> pd.DataFrame:
+def metrics_frame(history: Sequence[EpochMetrics], found: Diagnoses) -> pd.DataFrame:
     """Returns a row per epoch."""
-    return typed_frame([_row(metrics) for metrics in history], COLUMNS)
+    rows = [_row(metrics) | _diagnosis_cell(found.get(metrics.epoch, ())) for metrics in history]
+    return typed_frame(rows, COLUMNS)
+
+
+def _diagnosis_cell(diagnoses: Sequence[Diagnosis]) -> dict[str, object]:
+    return {"diagnoses": names_text(diagnoses)} if diagnoses else {}
 
 
 def _row(metrics: EpochMetrics) -> dict[str, object]:
@@ -78,5 +104,14 @@ def _row(metrics: EpochMetrics) -> dict[str, object]:
         if check is not None:
             row |= accuracy_cells(f"{prefix}clean", check.clean)
             row |= accuracy_cells(f"{prefix}robust", check.robust)
+            row |= _probe_cells(prefix, check.probe) if check.probe else {}
             row |= {f"{prefix}check_seconds": check.seconds}
     return row
+
+
+def _probe_cells(prefix: str, probe: Probe) -> dict[str, object]:
+    return {
+        **accuracy_cells(f"{prefix}pgd1", probe.pgd1),
+        **accuracy_cells(f"{prefix}pgd10", probe.pgd10),
+        **{f"{prefix}{name}": getattr(probe, name) for name in SIZES},
+    }

@@ -8,6 +8,7 @@ from evaluation.paired import compare_paired
 from evaluation.result import EvaluationResult
 from search.card import accuracy_text, difference_text, why_incomparable
 from search.config import ExperimentConfig
+from search.diagnosing import names_text
 from search.records import FullRun, Promoted, TrialRecord
 
 
@@ -19,6 +20,8 @@ def headline(promoted: Sequence[Promoted]) -> list[str]:
     lines: list[str] = []
     for run, result in promoted:
         lines += _run_lines(run, result, default)
+        if flags := (*run.trial_diagnoses, *run.diagnoses):
+            lines.append(f"{run.key} is flagged: {names_text(flags)}; its model card says why.")
     return lines
 
 
@@ -29,10 +32,13 @@ def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> 
     train = sum(record.train_seconds for record in records)
     checks = sum(record.check_seconds for record in records)
     share = 100 * checks / (train + checks) if train + checks else 0.0
+    shares = [100 * one for record in records if (one := record.check_share) is not None]
+    median = statistics.median(shares) if shares else 0.0
     return [
         f"Trials: {len(records)} of {experiment.budget.trials} ({states}).",
         f"Training: {_hours(train, experiment)}.",
-        f"Early checks: {_hours(checks, experiment)}, {share:.1f} % of training and checks.",
+        f"Early checks: {_hours(checks, experiment)}, {share:.1f} % of training and checks; "
+        f"of the median trial, {median:.1f} % of its training.",
         _startup_line(records),
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from search.diagnosing import diagnosis_text
 from search.folder import SearchFolder
 from search.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
 from search.records import TrialRecord
@@ -19,6 +20,7 @@ COLUMNS = {
     "origin": "string",
     "status": "string",
     "reason": "string",
+    "diagnoses": "string",
     "epochs": "Int64",
     "check_epoch": "Int64",
     **accuracy_columns("clean"),
@@ -77,6 +79,8 @@ def _row(record: TrialRecord) -> dict[str, object]:
     }
     row |= {"train_seconds": record.train_seconds, "check_seconds": record.check_seconds}
     row |= {"startup_s": record.startup_s, "config": record.config.model_dump_json()}
+    if record.diagnoses:
+        row |= {"diagnoses": "; ".join(map(diagnosis_text, record.diagnoses))}
     if record.progress:
         row |= {"params_m": record.progress.params_m, "gmacs": record.progress.gmacs}
         row |= {"start": record.progress.start}

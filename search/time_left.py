@@ -10,13 +10,13 @@ def estimate_seconds_left(
 ) -> float | None:
     """Returns the wall time until the last trial ends, or None before any epoch has finished.
 
-    A trial to come costs the mean of the finished ones, stopped trials included, so that early
-    stopping is in the estimate; before one finished, a whole trial at the pace of the running ones.
+    A trial to come costs the mean of the finished ones, early ends included, so that early stopping
+    is in the estimate; before one finished, a whole trial at the pace of the running ones.
 
     Args:
         ages: Key of a running trial -> seconds since its last epoch ended, where that is known.
     """
-    finished = [_spent(r) for r in records if r.status in ("completed", "stopped")]
+    finished = [_spent(r) for r in records if r.status not in ("running", "failed")]
     whole = [
         _spent(r) + left
         for r in records

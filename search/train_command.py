@@ -10,6 +10,7 @@ from search.cluster.connect import connected
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
 from search.commands import create_root, refuse_folder
+from search.diagnosing import diagnose_history, diagnosis_text, latest_of_each, new_among
 from search.errors import NothingToShowError, UserError
 from search.load import dump_config, load_training
 from search.lock import locked
@@ -50,7 +51,7 @@ def train(
             _run(folder, config, console)
     progress = _read_progress(folder)
     assert progress is not None  # training reports every epoch
-    _print_end(folder, progress, console)
+    _print_end(folder, config, progress, console)
 
 
 def _run(folder: TrainingFolder, config: TrainingConfig, console: Console) -> None:
@@ -97,7 +98,13 @@ def _followed(
 ) -> Generator[Callable[[], None]]:
     """Gives a function that logs and prints what the workers reported since it was called last."""
     told = _read_progress(folder)
-    with run_logs(config.trial, folder.root, name=config.name, log_to=config.log_to) as log:
+    with run_logs(
+        config.trial,
+        folder.root,
+        name=config.name,
+        diagnosis=config.diagnosis,
+        log_to=config.log_to,
+    ) as log:
 
         def follow() -> None:
             nonlocal told
@@ -115,10 +122,17 @@ def _followed(
 
 
 def _news(config: TrainingConfig, before: Progress | None, now: Progress) -> Iterator[str]:
-    """Yields a line for each event and each epoch that was not told yet."""
+    """Yields a line for each event, each epoch and each diagnosis that was not told yet.
+
+    A diagnosis is told again only after an epoch without it.
+    """
     yield from (event for event in now.events if before is None or event not in before.events)
+    found = diagnose_history(config.trial, now.history, config.diagnosis)
     for epochs in range(len(before.history) if before else 0, len(now.history)):
         yield _epoch_line(config, now.history[: epochs + 1])
+        epoch = now.history[epochs].epoch
+        for one in new_among(found[epoch], found.get(epoch - 1, ())):
+            yield f"diagnosis: {diagnosis_text(one)}"
 
 
 def _read_progress(folder: TrainingFolder) -> Progress | None:
@@ -147,10 +161,15 @@ def _check_text(epoch: EpochMetrics) -> str:
     )
 
 
-def _print_end(folder: TrainingFolder, progress: Progress, console: Console) -> None:
+def _print_end(
+    folder: TrainingFolder, config: TrainingConfig, progress: Progress, console: Console
+) -> None:
     best = next(e for e in progress.history if e.epoch == best_epoch(progress.history))
+    found = diagnose_history(config.trial, progress.history, config.diagnosis)
+    flags = "".join(f"diagnosis   {diagnosis_text(one)}\n" for one in latest_of_each(found))
     console.print(
         f"\nbest epoch {best.epoch}: {_check_text(best)}\n"
+        f"{flags}"
         f"checkpoints {folder.checkpoints} (best.pt, and the last epoch)\n"
         f"metrics     {folder.root / 'metrics.csv'} (and .parquet)\n"
         f"next        rampart evaluate {folder.checkpoints / 'best.pt'}",

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from evaluation.config import EarlyCheckConfig
+from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config
 from search.log_targets import LogTarget
 from search.resources import WorkersConfig, check_workers
@@ -22,6 +23,8 @@ class TrainingConfig(Config):
     trial: TrialConfig
     validation: EarlyCheckConfig
     """After every epoch, on the select split; the best epoch by it keeps its checkpoint."""
+    diagnosis: DiagnosisConfig
+    """When the curve of its validation is flagged; here nothing ends training."""
     resources: WorkersConfig
     checkpoints: CheckpointsConfig
     log_to: tuple[LogTarget, ...]

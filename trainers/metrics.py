@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
-from models.config import Config
+from models.config import Config, Fraction
 
 PROGRESS = "progress"
 """Key of a worker's report: a `Progress` as JSON text, with the whole history."""
@@ -49,12 +49,29 @@ def wilson_interval(correct: int, n: int, *, z: float = 1.959964) -> tuple[float
     return (max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale))
 
 
+class Probe(Config):
+    """What weak attacks do to a model, for its diagnosis: they rank no trial."""
+
+    pgd1: Accuracy
+    pgd10: Accuracy
+    loss_gain: float
+    """Mean cross-entropy that PGD-1 adds, in nats."""
+    zero_gradients: Fraction
+    """Share of zeros in the gradient that PGD-1 follows."""
+    delta_over_eps: float = Field(ge=0)
+    """Mean size of its perturbation over eps: |delta| of a pixel for linf, else the norm of an
+    image's."""
+
+
 class Check(Config):
     """An early check of a model on the select split; `robust` counts images no attack broke."""
 
     clean: Accuracy
     robust: Accuracy
+    probe: Probe | None = None
+    """Of the same images; None where it was not made, as in records of earlier versions."""
     seconds: float = Field(ge=0)
+    """With the probe."""
 
 
 class EpochMetrics(Config):

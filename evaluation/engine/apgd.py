@@ -69,7 +69,7 @@ class ApgdLanes(Lanes):
         """Measures where each lane stands, then moves it."""
         now = slope_at(self.logits, self._x_adv, self.y, self._loss, passes=self._passes)
         is_start = self._step == 0
-        self._claim(self._x_adv, now.is_wrong, self._step)
+        self._claim(self._x_adv, now.is_wrong & ~self.is_finished, self._step)
         is_better = is_start | (now.loss > self._best_loss)
         self._best = torch.where(per_image(is_better), self._x_adv, self._best)
         self._best_grad = torch.where(per_image(is_better), now.grad, self._best_grad)

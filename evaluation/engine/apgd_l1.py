@@ -77,9 +77,8 @@ class ApgdL1Lanes(Lanes):
         ball = self._ball.clamp_max(len(BALLS) - 1)[:, None]
         radius, steps = (table.gather(1, ball) for table in (self._radii, self._counts))
         is_start = self._step == 0
-        self._claim(
-            self._x_adv, now.is_wrong & (self._ball == len(BALLS) - 1), self._steps_before()
-        )
+        is_claim = now.is_wrong & (self._ball == len(BALLS) - 1) & ~self.is_finished
+        self._claim(self._x_adv, is_claim, self._steps_before())
         is_better = is_start | (now.loss > self._best_loss)
         self._best = torch.where(per_image(is_better), self._x_adv, self._best)
         self._best_grad = torch.where(per_image(is_better), now.grad, self._best_grad)

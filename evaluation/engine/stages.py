@@ -67,6 +67,47 @@ class Stage:
         return "fab" if name == "fab-t" else "square" if name == "square" else "apgd"
 
 
+def version_attacks(
+    version: Literal["standard", "rand"], norm: Norm, *, num_classes: int
+) -> tuple[EvaluationAttack, ...]:
+    """Returns the attacks of a version of AutoAttack, with fewer targets where classes are fewer.
+
+    Source: Croce and Hein 2020, arXiv:2003.01690; for l1 2021, arXiv:2103.01208: five restarts,
+    five targets and a shrinking ball. The numbers are those of the package.
+    """
+    is_l1, others = norm == "l1", num_classes - 1
+
+    def apgd(name: AttackName, *, restarts: int, targets: int, passes: int) -> EvaluationAttack:
+        return EvaluationAttack(
+            name=name,
+            steps=100,
+            restarts=restarts,
+            targets=min(targets, others),
+            passes=passes,
+            shrinks=is_l1 and version == "standard",
+        )
+
+    def other(name: AttackName, *, steps: int, targets: int) -> EvaluationAttack:
+        return EvaluationAttack(
+            name=name,
+            steps=steps,
+            restarts=1,
+            targets=min(targets, others),
+            passes=1,
+            shrinks=False,
+        )
+
+    if version == "rand":
+        names: tuple[AttackName, ...] = ("apgd-ce", "apgd-dlr")
+        return tuple(apgd(name, restarts=1, targets=0, passes=20) for name in names)
+    return (
+        apgd("apgd-ce", restarts=5 if is_l1 else 1, targets=0, passes=1),
+        apgd("apgd-t", restarts=1, targets=5 if is_l1 else 9, passes=1),
+        other("fab-t", steps=100, targets=9),
+        other("square", steps=5000, targets=0),
+    )
+
+
 def stages_of(attacks: Sequence[EvaluationAttack]) -> tuple[Stage, ...]:
     """Returns the stages of `attacks`, in order."""
     runs = [
@@ -88,3 +129,16 @@ def rounds_of(stages: Sequence[Stage]) -> list[tuple[Stage, ...]]:
         return stage.family, stage.attack.passes, stage.attack.shrinks
 
     return [tuple(group) for _, group in groupby(stages, key=kind)]
+
+
+def attack_title(version: str, attacks: Sequence[EvaluationAttack]) -> str:
+    """Returns the name under which a robust accuracy is reported, such as autoattack-standard."""
+    if version != "custom":
+        return f"autoattack-{version}"
+    return "+".join(map(_short_name, attacks))
+
+
+def _short_name(attack: EvaluationAttack) -> str:
+    runs = attack.restarts * max(attack.targets, 1)
+    passes = f"*{attack.passes}" if attack.passes > 1 else ""
+    return f"{attack.name}({runs}x{attack.steps}{passes})"

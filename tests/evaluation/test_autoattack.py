@@ -13,6 +13,7 @@ from tiny_task import (
     CPU,
     L1,
     LINF,
+    PACKAGE,
     TinyNet,
     attacked_by_reference,
     reference_config,
@@ -21,7 +22,7 @@ from tiny_task import (
 )
 from torch import Tensor, nn
 
-from evaluation.autoattack import ATTACKS, PACKAGE_NORMS, attack_batch, reference_autoattack
+from evaluation.autoattack import PACKAGE_NORMS, SEQUENCES, attack_batch, reference_autoattack
 from evaluation.progress import MISCLASSIFIED, ROBUST, ReferenceProgress, pick_examples
 from evaluation.weights import model_hash
 from trainers.data.images import ImageSet
@@ -69,7 +70,7 @@ def package_alone(images: ImageSet, threat: ThreatModel) -> tuple[Tensor, list[b
     tracer = sys.gettrace()
     x_adv, predicted = package.run_standard_evaluation(x, y, batch_size=16)
     sys.settrace(tracer)  # the package's check ends whatever traces, a coverage run for one
-    assert package.attacks_to_run == list(ATTACKS)
+    assert package.attacks_to_run == list(SEQUENCES["standard"])
     return x_adv, (predicted == y).tolist()
 
 
@@ -92,7 +93,7 @@ def test_outcomes_in_other_norms_are_those_of_the_package(threat: ThreatModel) -
     images = tiny_images(6, seed=3)
     x = images.floats(torch.arange(6))
 
-    ours = attack_batch(trained_net(), x, images.labels, threat, seed=7, device=CPU)
+    ours = attack_batch(trained_net(), x, images.labels, threat, PACKAGE, device=CPU)
 
     x_adv, is_robust = package_alone(images, threat)
     assert [outcome == ROBUST for outcome in ours.outcomes] == is_robust
@@ -170,7 +171,7 @@ def test_misclassified_images_are_not_attacked() -> None:
     x = images.floats(torch.arange(10))
     wrong = (images.labels + 1) % 5
 
-    batch = attack_batch(trained_net(), x, wrong, WIDE, seed=0, device=CPU)
+    batch = attack_batch(trained_net(), x, wrong, WIDE, PACKAGE, device=CPU)
 
     assert batch.outcomes == (MISCLASSIFIED,) * 10
     assert torch.equal(batch.x_adv, x)
@@ -182,7 +183,7 @@ def test_process_is_left_as_it_was() -> None:
     random_state = torch.random.get_rng_state()
     check = checks.check_dynamic
 
-    attack_batch(net, images.floats(torch.arange(5)), images.labels, WIDE, seed=0, device=CPU)
+    attack_batch(net, images.floats(torch.arange(5)), images.labels, WIDE, PACKAGE, device=CPU)
 
     assert torch.equal(torch.random.get_rng_state(), random_state)
     assert checks.check_dynamic is check
@@ -196,7 +197,7 @@ def test_three_classes_are_refused() -> None:
     images = tiny_images(5, seed=2)
 
     with pytest.raises(ValueError, match="at least 4 classes, got 3"):
-        attack_batch(net, images.floats(torch.arange(5)), images.labels, WIDE, seed=0, device=CPU)
+        attack_batch(net, images.floats(torch.arange(5)), images.labels, WIDE, PACKAGE, device=CPU)
 
 
 def test_examples_are_of_distinct_classes_first() -> None:

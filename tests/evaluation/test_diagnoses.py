@@ -6,31 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from diagnosis_factory import DIAGNOSIS
 from pydantic import ValidationError
+from scipy.stats import binom
 
-from evaluation.diagnoses import Diagnosis, ProbePoint, Training, curve_of, diagnose
+from evaluation.diagnoses import Diagnosis, ProbePoint, Training, diagnose
 from evaluation.diagnosis_config import DiagnosisConfig
-from trainers.metrics import Accuracy, Check, EpochMetrics
 
 CURVES = Path(__file__).with_name("public_curves.csv")
-CONFIG = DiagnosisConfig(
-    noise_se=2,
-    non_start_odds=3,
-    non_start_loss=0.97,
-    non_start_epochs=2,
-    divergence_loss=2,
-    collapse_points=0.2,
-    collapse_share=0.3,
-    gap_flag=0.08,
-    gap_stop=0.12,
-    leak_se=1,
-    overfitting_checks=2,
-    weak_zeros=0.01,
-    weak_size=0.5,
-    weak_gain=0,
-    weak_drop=0.02,
-)
-"""The numbers that the strings of the config name."""
 IMAGENET = Training(num_classes=1000, warmup_epochs=10.0)
 TEN = Training(num_classes=10, warmup_epochs=1.0)
 Curve = tuple[ProbePoint, ...]
@@ -58,7 +41,7 @@ def prefixes(curve: Curve) -> list[Curve]:
 
 
 def told(curve: Curve, training: Training = TEN) -> list[Diagnosis]:
-    return list(diagnose(curve, training, CONFIG))
+    return list(diagnose(curve, training, DIAGNOSIS))
 
 
 def at(epoch: int, **values: float) -> ProbePoint:
@@ -99,10 +82,28 @@ def test_no_healthy_public_curve_is_ended(run: str) -> None:
     assert {one.name for one in found} == ({"single-step gap"} if run == "resnet50_gelu" else set())
 
 
-def test_probe_of_1000_images_still_ends_the_bad_curve_by_epoch_30() -> None:
-    curve = tuple(replace(point, n=1000) for point in public_curves()["xcit_s12_canonical"])
+@pytest.mark.parametrize(("n", "epoch"), [(5000, 30), (1000, 70), (240, 90)])
+def test_a_smaller_probe_ends_the_bad_curve_later(n: int, epoch: int) -> None:
+    curve = tuple(replace(point, n=n) for point in public_curves()["xcit_s12_canonical"])
 
-    assert any(one.ends_trial for one in told(curve[:3], IMAGENET))
+    ended = [c[-1].epoch for c in prefixes(curve) if any(d.ends_trial for d in told(c, IMAGENET))]
+
+    assert ended[0] == epoch
+
+
+@pytest.mark.parametrize("n", [240, 512, 2000])
+@pytest.mark.parametrize("gap", [0.05, 0.096])
+def test_chance_ends_fewer_than_1_in_100_healthy_trainings(n: int, gap: float) -> None:
+    right = round(0.4 * n)  # of PGD-1; PGD-10 then breaks a binomial number of them
+    points = [
+        ProbePoint(epoch=20, n=n, pgd1=right / n, pgd10=(right - k) / n) for k in range(right + 1)
+    ]
+    ends = [any(one.ends_trial for one in told((point,))) for point in points]
+
+    chance = sum(float(binom.pmf(k, right, gap)) for k in range(right + 1) if ends[k])
+
+    assert ends[-1]
+    assert chance < 0.01
 
 
 # Both sides of each rule
@@ -117,7 +118,7 @@ ENDS = [
     ("catastrophic overfitting", series("pgd10", 0.4, 0.8, 0.599)),
     ("catastrophic overfitting", series("robust", 0.4, 0.8, 0.599)),
     ("catastrophic overfitting", series("pgd10", 0.3, 0.2, 0.209)),
-    ("single-step gap", (at(2, pgd1=0.5, pgd10=0.4399),)),
+    ("single-step gap", (at(2, n=20000, pgd1=0.5, pgd10=0.4399),)),
 ]
 FLAGS = [
     ("single-step gap", (at(2, pgd1=0.5, pgd10=0.461), at(3, pgd1=0.5, pgd10=0.459))),
@@ -142,6 +143,7 @@ HEALTHY = [
     ("a share of a handful", (at(1, pgd10=0.02), at(2, pgd10=0.012))),
     ("a wide gap in warm-up", (at(1, pgd1=0.5, pgd10=0.3),)),
     ("a wide gap of a handful", (at(2, pgd1=0.02, pgd10=0.017),)),
+    ("a wide gap of a few hundred", (at(2, n=240, pgd1=0.5, pgd10=0.4),)),
     ("a gap below the end that falls", (at(2, pgd1=0.5, pgd10=0.441), at(3, pgd1=0.5, pgd10=0.45))),
     ("a rising gap below the flag", (at(2, pgd1=0.5, pgd10=0.48), at(3, pgd1=0.5, pgd10=0.461))),
     ("a gap of nothing", (at(2, pgd1=0.0, pgd10=0.0),)),
@@ -241,42 +243,6 @@ def test_more_images_only_make_a_diagnosis_surer() -> None:
         assert ends == sorted(ends)
 
 
-# A trial's own metrics
-
-
-def metrics(epoch: int, *, correct: int | None) -> EpochMetrics:
-    check = None
-    if correct is not None:
-        check = Check(
-            clean=Accuracy(attack="clean", n=100, correct=80),
-            robust=Accuracy(attack="apgd_ce5+apgd_t2x5", n=100, correct=correct),
-            seconds=1.0,
-        )
-    return EpochMetrics(
-        epoch=epoch,
-        train_loss=1.0,
-        train_accuracy=0.5,
-        lr=0.1,
-        eps=0.03,
-        seconds=1.0,
-        check=check,
-        raw_check=None,
-    )
-
-
-def test_curve_of_a_history_has_its_checks_and_losses() -> None:
-    history = [metrics(1, correct=60), metrics(2, correct=None), metrics(3, correct=20)]
-
-    curve = curve_of(history)
-
-    assert curve == (
-        ProbePoint(epoch=1, n=100, clean=0.8, robust=0.6, train_loss=1.0),
-        ProbePoint(epoch=2, train_loss=1.0),
-        ProbePoint(epoch=3, n=100, clean=0.8, robust=0.2, train_loss=1.0),
-    )
-    assert [one.name for one in told(curve)] == ["catastrophic overfitting"]
-
-
 # Refusals
 
 
@@ -293,4 +259,4 @@ def test_accuracy_without_its_number_of_images_is_refused(n: int | None) -> None
 
 def test_gap_that_ends_before_it_flags_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"gap_flag \(0.2\) must be less than gap_stop"):
-        DiagnosisConfig.model_validate({**CONFIG.model_dump(), "gap_flag": 0.2})
+        DiagnosisConfig.model_validate({**DIAGNOSIS.model_dump(), "gap_flag": 0.2})

@@ -17,7 +17,8 @@ from tiny_task import (
 from torch import Tensor, nn
 
 from evaluation.config import EarlyCheckConfig
-from evaluation.early import early_check, early_flags, start_seed
+from evaluation.early import early_check, early_flags
+from evaluation.engine.engine import item_seed
 from evaluation.progress import ROBUST
 from trainers.data.images import ImageSet
 from trainers.threat import ThreatModel
@@ -136,11 +137,13 @@ class TwoFaced(nn.Module):
         return -logits if torch.is_grad_enabled() else logits
 
 
-def test_an_attack_that_lies_is_caught() -> None:
-    tiny_eps = ThreatModel(norm="linf", eps=1e-4)
+def test_an_attack_that_lies_breaks_nothing() -> None:
+    tiny_eps, images = ThreatModel(norm="linf", eps=1e-4), tiny_images(40, seed=2)
 
-    with pytest.raises(RuntimeError, match="still classified correctly"):
-        early_check(TwoFaced(trained_net()), tiny_images(40, seed=2), tiny_eps, EARLY, device=CPU)
+    flags = early_flags(TwoFaced(trained_net()), images, tiny_eps, EARLY, device=CPU)
+
+    assert flags.is_robust == flags.is_clean_correct
+    assert sum(flags.is_robust) > 20
 
 
 def test_more_targets_than_wrong_classes_are_refused() -> None:
@@ -151,6 +154,6 @@ def test_more_targets_than_wrong_classes_are_refused() -> None:
 
 
 def test_every_image_and_attack_has_its_own_seed() -> None:
-    seeds = {start_seed(s, image=i, rank=r) for s in (0, 1) for i in range(50) for r in range(4)}
+    seeds = {item_seed(s, image=i, stage=r) for s in (0, 1) for i in range(50) for r in range(4)}
 
     assert len(seeds) == 400

@@ -19,6 +19,9 @@ L1 = ThreatModel(norm="l1", eps=3.0)
 EARLY = EarlyCheckConfig(images=40, ce_steps=10, t_steps=10, targets=3, batch_size=16, seed=3)
 
 
+PACKAGE = ReferenceConfig(version="standard", images=1, batch_size=1, seed=7)
+
+
 def reference_config(*, images: int, batch_size: int) -> ReferenceConfig:
     return ReferenceConfig(version="standard", images=images, batch_size=batch_size, seed=5)
 
@@ -71,4 +74,4 @@ def attacked_by_reference() -> tuple[ImageSet, AttackedBatch]:
     """Runs the reference once on 16 images, with `LINF` and seed 7; Square's queries are slow."""
     images = tiny_images(16, seed=3)
     x = images.floats(torch.arange(16))
-    return images, attack_batch(trained_net(), x, images.labels, LINF, seed=7, device=CPU)
+    return images, attack_batch(trained_net(), x, images.labels, LINF, PACKAGE, device=CPU)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from diagnosis_factory import probe
 from optuna.trial import TrialState
 
 from search.config import ExperimentConfig
@@ -73,3 +74,12 @@ def progress(*robust: int, first_step_at: float = 0.0) -> Progress:
         events=(),
         history=tuple(history),
     )
+
+
+def with_probe(report: Progress, *, pgd1: int, pgd10: int) -> Progress:
+    """Puts a probe of so many right images beside the last check."""
+    *before, last = report.history
+    assert last.check is not None
+    check = last.check.model_copy(update={"probe": probe(pgd1=pgd1, pgd10=pgd10, n=N)})
+    history = (*before, last.model_copy(update={"check": check}))
+    return report.model_copy(update={"history": history})

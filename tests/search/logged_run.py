@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from diagnosis_factory import DIAGNOSIS
 from records_factory import check, progress, trial_config
 
 from search.log_targets import LogTarget
@@ -24,6 +25,6 @@ def trained(epochs: int, *, repeated_from: int | None = None) -> Progress:
 
 def log_all(folder: Path, *reports: Progress, log_to: Sequence[LogTarget] = ()) -> None:
     """Logs the reports of one session."""
-    with run_logs(trial_config(), folder, name="photos", log_to=log_to) as log:
+    with run_logs(trial_config(), folder, name="photos", diagnosis=DIAGNOSIS, log_to=log_to) as log:
         for report in reports:
             log(report)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 from base_trial import base_trial
+from diagnosis_factory import DIAGNOSIS, probe
 
 from evaluation.result import EvaluationResult
 from search.config import ExperimentConfig
@@ -67,6 +68,7 @@ def experiment(root: Path, *, trials: int = 12) -> ExperimentConfig:
                 "batch_size": 120,
                 "seed": 0,
             },
+            "diagnosis": DIAGNOSIS.model_dump(),
             "budget": {"trials": trials},
             "resources": {
                 "concurrent_trials": 2,
@@ -92,10 +94,11 @@ def search_folder(root: Path, *, trials: int = 12) -> SearchFolder:
 
 
 def check(clean: int, robust: int, *, n: int = 120, attack: str = ATTACK) -> Check:
-    """Returns a check of `n` images that took two seconds."""
+    """Returns a check of `n` images that took two seconds; its probe shows nothing bad."""
     return Check(
         clean=Accuracy(attack="clean", n=n, correct=clean),
         robust=Accuracy(attack=attack, n=n, correct=robust),
+        probe=probe(pgd1=min(n, round(1.05 * robust)), pgd10=robust, n=n),
         seconds=2.0,
     )
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from diagnosis_factory import END, FLAG
 from records_factory import full_run, result
 from scipy.stats import binomtest
 from stored_factory import stored_trial
@@ -104,3 +105,14 @@ def test_percent_is_set_apart() -> None:
     text = accuracy_text(Accuracy(attack="clean", n=4, correct=2))
 
     assert text.startswith("50.0 % [")
+
+
+def test_the_card_tells_what_the_trial_and_the_run_were_flagged_with() -> None:
+    run, measured = BEST
+    flags = {"trial_diagnoses": (FLAG,), "diagnoses": (END,)}
+
+    card = model_card(run.model_copy(update=flags), measured, default=DEFAULT)
+
+    assert f"- The trial: label leaking: {FLAG.reason}\n" in card
+    assert f"- This run: catastrophic overfitting: {END.reason}\n" in card
+    assert "None: no early check" in model_card(run, measured, default=DEFAULT)

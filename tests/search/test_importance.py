@@ -81,6 +81,19 @@ def test_importance_says_why_it_is_missing(tops: list[float], axes: list[str], r
     assert reason in importance.reason
 
 
+def test_a_diagnosed_trial_counts_like_a_stopped_one() -> None:
+    completed = [checked(n, "completed", 38 + n) for n in (0, 1)]
+    stopped = [checked(n, "stopped", 5 + n) for n in (2, 3, 4, 5)]
+    diagnosed = [one.model_copy(update={"status": "diagnosed"}) for one in stopped]
+
+    ended = [*completed, *diagnosed]
+
+    likewise = [*completed, *stopped]
+    expected = axis_importance(likewise, frozen(likewise, SPACE))
+    assert expected.shares
+    assert axis_importance(ended, frozen(ended, SPACE)) == expected
+
+
 @pytest.mark.parametrize("early", [10, 40, 60])
 def test_a_stopped_trial_is_never_above_a_completed_one(early: int) -> None:
     # At rung 3 the stopped one had more than a completed one has at the end; the third is of two.

@@ -1,10 +1,11 @@
 """The books of a search, without Ray: what is asked, filed, decided and told."""
 
+import json
 from pathlib import Path
 
 import optuna
 import pytest
-from ledger_factory import Session, experiment, progress
+from ledger_factory import Session, experiment, progress, with_probe
 from optuna.trial import TrialState
 
 from search.records import read_records
@@ -46,12 +47,86 @@ def test_a_completed_trial_is_told_its_last_check_and_the_last_epoch_never_stops
     session.ledger.report(first.key, progress(50, 60, -1, 70), node="n")
     session.ledger.finish(first.key)
 
-    assert session.ledger.report(second.key, progress(55, 65, -1, 30), node="n")
+    assert session.ledger.report(second.key, progress(55, 65, -1, 50), node="n")
     session.ledger.finish(second.key)
 
     assert session.study.trials[first.number].value == pytest.approx(0.7)
-    assert session.study.trials[second.number].value == pytest.approx(0.3)
+    assert session.study.trials[second.number].value == pytest.approx(0.5)
     assert session.study.trials[first.number].intermediate_values == {1: 0.5, 2: 0.6, 4: 0.7}
+
+
+def test_a_trial_that_collapses_is_ended_with_the_diagnosis_and_told_pruned(
+    tmp_path: Path,
+) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+    assert session.ledger.report(record.key, progress(60), node="n")
+
+    assert not session.ledger.report(record.key, progress(60, 20), node="n")
+    session.ledger.finish(record.key)
+
+    (stored,) = read_records(session.folder.trials)
+    assert stored.status == "diagnosed"
+    assert stored.reason == (
+        "catastrophic overfitting: robust accuracy fell from 60.0% at epoch 1 to 20.0% at epoch 2 "
+        "(n=100), by more than 18.0%"
+    )
+    assert [(one.name, one.ends_trial) for one in stored.diagnoses] == [
+        ("catastrophic overfitting", True)
+    ]
+    assert session.state(record) == TrialState.PRUNED
+
+
+def test_a_collapse_at_the_last_epoch_is_no_completed_trial(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+
+    assert not session.ledger.report(record.key, progress(50, 60, -1, 20), node="n")
+    session.ledger.finish(record.key)
+
+    assert session.ledger.records[0].status == "diagnosed"
+    assert session.state(record) == TrialState.PRUNED
+
+
+def test_a_collapse_is_the_reason_also_where_the_rung_would_have_stopped_the_trial(
+    tmp_path: Path,
+) -> None:
+    session = Session(tmp_path / "s", experiment())
+    good, bad = session.open(), session.open()
+    session.ledger.report(good.key, progress(50, 60), node="n")
+    session.ledger.report(bad.key, progress(55), node="n")
+
+    assert not session.ledger.report(bad.key, progress(55, 10), node="n")
+
+    assert session.ledger.records[1].status == "diagnosed"
+
+
+def test_a_flag_is_stored_and_the_trial_goes_on(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+    leaking = with_probe(progress(50), pgd1=70, pgd10=58)  # clean accuracy is 0.6
+
+    assert session.ledger.report(record.key, leaking, node="n")
+
+    (stored,) = read_records(session.folder.trials)
+    assert stored.status == "running"
+    (flag,) = stored.diagnoses
+    assert (flag.name, flag.ends_trial) == ("label leaking", False)
+
+
+def test_a_record_of_a_version_before_probes_is_read(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+    record = session.open()
+    session.ledger.report(record.key, progress(50), node="n")
+    path = session.folder.record(record.key)
+    tree = json.loads(path.read_text())
+    del tree["diagnoses"], tree["progress"]["history"][0]["check"]["probe"]
+
+    path.write_text(json.dumps(tree))
+
+    (old,) = read_records(session.folder.trials)
+    assert old.diagnoses == ()
+    assert old == session.ledger.records[0]
 
 
 def test_a_failure_is_a_row_with_its_reason_and_the_sampler_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from diagnosis_factory import DIAGNOSIS
 from logged_run import log_all, trained
 from records_factory import trial_config
 from tracker_fakes import Mlflow, Wandb
@@ -35,6 +36,10 @@ def test_the_name_of_an_accuracy_says_its_attack_and_its_n() -> None:
     assert {name for name in named if "accuracy/" in name} == {
         "clean_accuracy/clean/n120",
         "robust_accuracy/apgd_ce10+apgd_t3x10/n120",
+        "robust_accuracy/pgd1/n120",
+        "robust_accuracy/pgd10/n120",
+        "raw_robust_accuracy/pgd1/n120",
+        "raw_robust_accuracy/pgd10/n120",
         "raw_clean_accuracy/clean/n120",
         "raw_robust_accuracy/apgd_ce10+apgd_t3x10/n120",
     }
@@ -119,7 +124,9 @@ def test_a_run_that_raises_has_failed_in_the_services(
 ) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        run_logs(trial_config(), tmp_path, name="photos", log_to=["wandb", "mlflow"]),
+        run_logs(
+            trial_config(), tmp_path, name="photos", diagnosis=DIAGNOSIS, log_to=["wandb", "mlflow"]
+        ),
     ):
         raise KeyboardInterrupt
 
@@ -137,7 +144,9 @@ def test_what_mlflow_refuses_at_the_start_is_told(tmp_path: Path, mlflow: Mlflow
 def test_an_outage_of_mlflow_is_warned_of_and_made_up_for(
     tmp_path: Path, mlflow: Mlflow, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with run_logs(trial_config(), tmp_path, name="photos", log_to=["mlflow"]) as log:
+    with run_logs(
+        trial_config(), tmp_path, name="photos", diagnosis=DIAGNOSIS, log_to=["mlflow"]
+    ) as log:
         log(trained(2))
         mlflow.is_out_of_reach = True
         log(trained(3))

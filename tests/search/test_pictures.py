@@ -40,6 +40,7 @@ def test_the_scatter_has_a_point_for_each_checked_trial_and_each_full_run() -> N
 
 def test_the_legend_keeps_attacks_apart_and_names_n() -> None:
     records = [record(0), record(1, attack="apgd_ce5"), record(2, status="stopped", epochs=3)]
+    records.append(record(3, status="diagnosed", epochs=6))
 
     figure = scatter_figure(records, [(full_run("t00000"), result(clean=150, robust=96))])
 
@@ -47,6 +48,7 @@ def test_the_legend_keeps_attacks_apart_and_names_n() -> None:
     assert texts == [
         "completed: apgd_ce10+apgd_t3x10, n=120, select split",
         "completed: apgd_ce5, n=120, select split",
+        "diagnosed: apgd_ce10+apgd_t3x10, n=120, select split",
         "stopped: apgd_ce10+apgd_t3x10, n=120, select split",
         "full run: autoattack-standard, n=240, test split",
     ]
@@ -81,7 +83,7 @@ def test_ticks_are_not_rounded_to_a_wrong_percentage() -> None:
 
 
 def test_every_begun_trial_has_a_curve_and_every_stopped_one_ends_with_an_x() -> None:
-    records = search_records()
+    records = [*search_records(), record(12, status="diagnosed", epochs=6)]
 
     figure = curves_figure(records, [3, 6, 12])
 
@@ -90,7 +92,7 @@ def test_every_begun_trial_has_a_curve_and_every_stopped_one_ends_with_an_x() ->
     epochs = [r.epochs for r in records if r.epochs]
     assert sorted(n for n in lengths if n > 2) == sorted(epochs)
     crosses = [line for line in lower.lines if line.get_marker() == "x" and len(line.get_xdata())]  # pyright: ignore[reportArgumentType]
-    assert len(crosses) == sum(r.status == "stopped" for r in records)
+    assert len(crosses) == sum(r.status in ("stopped", "diagnosed") for r in records)
 
 
 def test_the_bars_are_the_shares_with_the_largest_on_top() -> None:

@@ -2,28 +2,26 @@ import io
 from pathlib import Path
 
 import pytest
+from diagnosis_factory import END, FLAG
+from manual_clock import Clock
 from records_factory import (
     experiment,
     full_run,
     progress,
     record,
     result,
-    search_folder,
     search_records,
-    write_promoted,
 )
 from rich.console import Console
 
-from search.full_view import FullRunView
+from search.diagnosing import diagnosis_text
 from search.progress import (
     ProgressView,
     duration,
-    new_events,
     status_table,
 )
 from search.records import Promoted, TrialRecord
 from search.time_left import estimate_seconds_left
-from trainers.atomic import write_atomically
 
 
 def console(*, is_terminal: bool) -> Console:
@@ -58,29 +56,6 @@ def test_each_event_is_one_line_and_is_printed_once() -> None:
         "t00003 stopped:",
     ]
     assert said[-1] == "t00003 stopped: below the cut (epoch 3/12)"
-
-
-def test_a_rung_states_interval_attack_and_n() -> None:
-    trial = record(3, status="running", epochs=3)
-    robust = trial.checks[0][1].robust
-    low, high = robust.interval
-
-    (event,) = [line for line in new_events(None, trial) if " rung " in line]
-
-    assert event.startswith(
-        f"t00003 rung 3: robust {robust.value:.3f} [{low:.3f}, {high:.3f}] "
-        "(apgd_ce10+apgd_t3x10, n=120)"
-    )
-
-
-def test_what_befell_a_training_is_told_once() -> None:
-    before = record(3, status="running", epochs=3)
-    assert before.progress is not None
-    told = before.progress.model_copy(update={"events": ("1 worker(s) instead of 2",)})
-    after = before.model_copy(update={"progress": told})
-
-    assert new_events(before, after) == ["t00003: 1 worker(s) instead of 2"]
-    assert new_events(after, after) == []
 
 
 def test_a_resumed_search_does_not_repeat_what_happened_before() -> None:
@@ -118,16 +93,6 @@ def test_a_terminal_gets_a_table_with_the_best_trial() -> None:
     assert "11 of 12 trials done" in written(out)
     assert "best so far: t00003 (tpe)" in written(out)
     assert "t00011" in written(out)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # A trial of record n: n + 6 s start-up, 10 s an epoch, 2 s a check at epochs 3, 6 and 12.
@@ -213,6 +178,25 @@ def test_status_shows_every_trial_and_says_when_nothing_runs(tmp_path: Path) -> 
     assert "about" not in text
 
 
+def test_status_shows_why_a_trial_was_ended_and_what_others_are_flagged_with(
+    tmp_path: Path,
+) -> None:
+    out = Console(file=io.StringIO(), width=200)
+    ended = record(1, status="diagnosed", reason=diagnosis_text(END))
+    flagged = {"diagnoses": (FLAG,)}
+    running = record(2, status="running", epochs=6)
+    trials = [ended.model_copy(update={"diagnoses": (END,)})]
+    trials += [one.model_copy(update=flagged) for one in (WHOLE, running)]
+
+    out.print(status_table(trials, experiment(tmp_path), []))
+
+    rows = {words[0]: words for line in written(out).splitlines() if (words := line.split())}
+    assert " ".join(rows["t00001"]).endswith(f" {diagnosis_text(END)}")
+    assert rows["t00000"][-3:] == ["flagged:", "label", "leaking"]
+    assert " ".join(rows["t00002"]).endswith("1:04, flagged: label leaking")
+    assert "1 diagnosed" in written(out)
+
+
 def test_status_of_a_search_without_trials_says_so(tmp_path: Path) -> None:
     out = console(is_terminal=False)
 
@@ -259,48 +243,6 @@ def test_a_narrow_terminal_keeps_attack_and_n_of_a_full_run(tmp_path: Path) -> N
     assert "n=240" in written(out)
     assert "\N{HORIZONTAL ELLIPSIS}" not in written(out).partition("full run")[2]
     assert "No trial is running." in written(out)
-
-
-def test_the_reference_attack_tells_the_time_left_at_the_pace_of_this_session(
-    tmp_path: Path,
-) -> None:
-    out, clock, folder = console(is_terminal=False), Clock(), search_folder(tmp_path)
-    run = full_run("t00003").model_copy(update={"progress": None})
-    root = write_promoted(folder, run, None)
-    write_atomically(root / "progress.json", progress(30).model_dump_json())
-
-    with FullRunView(folder, [run], out, clock=clock) as view:
-        view.refresh()
-        for done in (60, 120, 240):
-            clock.now += 45
-            write_atomically(root / "evaluated", f"{done} 240")
-            view.refresh()
-            clock.now += 5
-            view.refresh()
-
-    said = [line for line in written(out).splitlines() if "images" in line]
-    assert [line.partition("attack, ")[2] for line in said] == [
-        "60 of 240 images, left about 135 s",
-        "120 of 240 images, left about 95 s",
-        "240 of 240 images",
-    ]
-
-
-def test_a_resumed_attack_waits_for_a_batch_before_it_tells_the_time_left(tmp_path: Path) -> None:
-    out, clock, folder = console(is_terminal=False), Clock(), search_folder(tmp_path)
-    run = full_run("t00003")
-    root = write_promoted(folder, run, None)
-    write_atomically(root / "evaluated", "120 240")
-
-    with FullRunView(folder, [run], out, clock=clock) as view:
-        view.refresh()
-        clock.now += 30
-        write_atomically(root / "evaluated", "180 240")
-
-    assert written(out).splitlines()[-2:] == [
-        "full run t00003: reference attack, 120 of 240 images",
-        "full run t00003: reference attack, 180 of 240 images, left about 30 s",
-    ]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.4, "0:05"), (125, "2:05"), (3723, "1:02:03")])

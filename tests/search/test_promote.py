@@ -3,7 +3,17 @@
 from pathlib import Path
 
 import pytest
-from records_factory import experiment, full_run, record, result, search_folder, write_promoted
+from diagnosis_factory import DIAGNOSIS, FLAG
+from records_factory import (
+    check,
+    experiment,
+    full_run,
+    progress,
+    record,
+    result,
+    search_folder,
+    write_promoted,
+)
 
 from search import promote
 from search.records import read_promoted
@@ -48,3 +58,26 @@ def test_every_evaluated_run_gets_a_card_and_the_default_stands_beside(tmp_path:
     card = (folder.promoted / "t00003" / "model_card.md").read_text()
     assert "Difference to the default recipe" in card
     assert (folder.promoted / "default" / "model_card.md").exists()
+
+
+def test_the_flags_of_a_trial_go_with_its_full_run(tmp_path: Path) -> None:
+    trial = record(3).model_copy(update={"diagnoses": (FLAG,)})
+
+    run = promote._full_run(search_folder(tmp_path), experiment(tmp_path), trial)  # pyright: ignore[reportPrivateUsage]
+
+    assert run.trial_diagnoses == (FLAG,)
+
+
+def test_a_full_run_is_flagged_by_its_own_checks_and_completes(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    root = write_promoted(folder, full_run("t00003"), None)
+    done = progress(12)
+    guess = done.history[-1].model_copy(update={"check": check(9, 8)})
+    done = done.model_copy(update={"history": (*done.history[:-1], guess)})
+    (root / "progress.json").write_text(done.model_dump_json())
+
+    promote._close(folder, "t00003", None, DIAGNOSIS)  # pyright: ignore[reportPrivateUsage]
+
+    ((run, _),) = read_promoted(folder.promoted)
+    assert run.status == "completed"
+    assert [one.name for one in run.diagnoses] == ["catastrophic overfitting"]

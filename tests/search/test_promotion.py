@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from diagnosis_factory import END, FLAG
 from records_factory import check, progress, record
 
 from search.errors import NothingToShowError, UserError
@@ -69,3 +70,12 @@ def test_accuracies_of_different_attacks_are_not_ranked() -> None:
 
     with pytest.raises(UserError, match="cannot rank robust accuracies of different attacks"):
         select_for_promotion(records, top_k=1, min_clean_accuracy=0.0)
+
+
+def test_a_trial_that_a_diagnosis_ended_is_not_promoted_and_a_flagged_one_is() -> None:
+    ended = scored(0, robust=60).model_copy(update={"status": "diagnosed", "diagnoses": (END,)})
+    flagged = scored(1, robust=50).model_copy(update={"diagnoses": (FLAG,)})
+
+    chosen = select_for_promotion([ended, flagged], top_k=2, min_clean_accuracy=0.0)
+
+    assert [record.number for record in chosen] == [1]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from diagnosis_factory import END, FLAG
 from records_factory import (
     experiment,
     full_run,
@@ -93,6 +94,35 @@ def test_importance_is_drawn_from_the_study(tmp_path: Path) -> None:
     assert (folder.report / "importance.png").exists()
 
 
+def test_the_page_lists_what_was_diagnosed_and_the_share_of_checks(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    ended = record(0, status="diagnosed", epochs=6, reason="catastrophic overfitting: it fell")
+    flagged = record(1).model_copy(update={"diagnoses": (FLAG,)})
+    for trial in (ended.model_copy(update={"diagnoses": (FLAG, END)}), flagged):
+        write_record(folder.record(trial.key), trial)
+
+    page = write_report(folder).read_text()
+
+    grid = page[page.index("Diagnosed trials") : page.index("Failed trials")]
+    assert grid.count(FLAG.reason) == 2
+    assert grid.count(END.reason) == 1
+    assert "1 completed, 1 diagnosed" in page
+    assert '<td class="short">label leaking, catastrophic overfitting</td>' in page
+    assert "5.0 %" in page  # 3 checks of 2 s in 120 s
+
+
+def test_the_headline_names_the_flags_of_a_full_run_and_of_its_trial(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path)
+    flags = {"trial_diagnoses": (FLAG,), "diagnoses": (END,)}
+    write_promoted(folder, full_run("t00003").model_copy(update=flags), None)
+
+    lines = headline(read_promoted(folder.promoted))
+
+    assert lines[-1] == (
+        "t00003 is flagged: label leaking, catastrophic overfitting; its model card says why."
+    )
+
+
 def test_a_full_run_without_a_result_is_named_as_not_evaluated(tmp_path: Path) -> None:
     folder = search_folder(tmp_path)
     write_promoted(folder, full_run("default"), None)
@@ -115,6 +145,7 @@ def test_costs_count_workers_and_the_share_of_checks(tmp_path: Path) -> None:
     assert lines == [
         "Trials: 2 of 12 (1 completed, 1 stopped).",
         "Training: 0.10 CPU-hours.",
-        "Early checks: 0.01 CPU-hours, 5.3 % of training and checks.",
+        "Early checks: 0.01 CPU-hours, 5.3 % of training and checks; of the median trial, 5.8 % of "
+        "its training.",
         "From a trial's start to its first training step: median 6.5 s, longest 7.0 s.",
     ]

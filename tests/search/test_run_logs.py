@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from diagnosis_factory import DIAGNOSIS
 from logged_run import log_all, trained
-from records_factory import ATTACK, trial_config
+from records_factory import ATTACK, check, trial_config
 
 from search.log_targets import numbers
 from search.overrides import value_at
-from search.run_logs import COLUMNS, metrics_frame, run_logs
-from trainers.metrics import Accuracy, Check, EpochMetrics, wilson_interval
+from search.run_logs import COLUMNS, SIZES, metrics_frame, run_logs
+from trainers.metrics import Accuracy, Check, EpochMetrics, Probe, wilson_interval
 
 ROOT = Path(__file__).parents[2]
 ROBUST = f"robust_accuracy/{ATTACK}/n120"
@@ -35,6 +36,11 @@ def epoch_of(row: dict[str, Any]) -> EpochMetrics:
         return Check(
             clean=accuracy(f"{raw}clean"),
             robust=accuracy(f"{raw}robust"),
+            probe=Probe(
+                pgd1=accuracy(f"{raw}pgd1"),
+                pgd10=accuracy(f"{raw}pgd10"),
+                **{name: row[f"{raw}{name}"] for name in SIZES},
+            ),
             seconds=row[f"{raw}check_seconds"],
         )
 
@@ -92,7 +98,7 @@ def test_the_last_row_equals_the_last_epoch_reported(tmp_path: Path, suffix: str
 
 
 def test_an_accuracy_of_the_table_has_its_attack_its_n_and_wilsons_interval() -> None:
-    row = metrics_frame(trained(3).history).iloc[-1]
+    row = metrics_frame(trained(3).history, {}).iloc[-1]
 
     assert (row["raw_robust_attack"], row["raw_robust_n"]) == (ATTACK, 120)
     assert row["raw_robust_accuracy"] == 20 / 120
@@ -100,11 +106,23 @@ def test_an_accuracy_of_the_table_has_its_attack_its_n_and_wilsons_interval() ->
 
 
 def test_an_epoch_without_a_check_has_no_accuracy() -> None:
-    row = metrics_frame(trained(2).history).iloc[-1]
+    row = metrics_frame(trained(2).history, {}).iloc[-1]
 
     assert row["train_accuracy"] >= 0
     for name in ("clean_accuracy", "robust_accuracy", "robust_n", "raw_robust_attack"):
         assert row[name] is pd.NA
+
+
+def test_a_diagnosis_stands_beside_the_epoch_it_was_found_at(tmp_path: Path) -> None:
+    run = trained(6)
+    history = list(run.history)
+    history[-1] = history[-1].model_copy(update={"check": check(60, 0)})
+
+    log_all(tmp_path, run.model_copy(update={"history": tuple(history)}))
+
+    told = pd.read_parquet(tmp_path / "metrics.parquet")["diagnoses"]
+    assert told.isna().tolist() == [True] * 5 + [False]
+    assert told.iloc[-1] == "catastrophic overfitting"
 
 
 def test_a_run_without_an_epoch_has_the_columns_of_a_full_one(tmp_path: Path) -> None:
@@ -122,7 +140,9 @@ def test_the_table_follows_a_history_that_became_shorter(tmp_path: Path) -> None
 
 
 def test_a_report_that_is_told_again_writes_nothing(tmp_path: Path) -> None:
-    with run_logs(trial_config(), tmp_path, name="photos", log_to=["tensorboard"]) as log:
+    with run_logs(
+        trial_config(), tmp_path, name="photos", diagnosis=DIAGNOSIS, log_to=["tensorboard"]
+    ) as log:
         log(trained(3))
         before = written(tmp_path)
         log(trained(3))
@@ -131,7 +151,9 @@ def test_a_report_that_is_told_again_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_tensorboard_shows_the_numbers_by_epoch_while_the_run_goes_on(tmp_path: Path) -> None:
-    with run_logs(trial_config(), tmp_path, name="photos", log_to=["tensorboard"]) as log:
+    with run_logs(
+        trial_config(), tmp_path, name="photos", diagnosis=DIAGNOSIS, log_to=["tensorboard"]
+    ) as log:
         log(trained(2))
         log(trained(6))
 

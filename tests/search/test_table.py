@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from diagnosis_factory import END, FLAG
 from records_factory import record, search_folder, search_records
 
 from search.table import COLUMNS, rank_trials, trials_frame, write_tables
@@ -77,3 +78,12 @@ def test_the_best_trial_is_completed_then_most_robust_then_cheapest() -> None:
     ranked = rank_trials([twin, unchecked, stopped, weak, strong])
 
     assert [trial.key for trial in ranked] == ["t00002", "t00005", "t00001", "t00000"]
+
+
+def test_a_row_names_what_was_diagnosed_and_why() -> None:
+    ended = record(0, status="diagnosed").model_copy(update={"diagnoses": (FLAG, END)})
+
+    frame = trials_frame([ended, record(1)])
+
+    told = f"label leaking: {FLAG.reason}; catastrophic overfitting: {END.reason}"
+    assert frame["diagnoses"].tolist() == [told, pd.NA]

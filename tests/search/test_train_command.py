@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import yaml
-from records_factory import experiment, full_run
+from records_factory import check, experiment, full_run, progress
 
 from search.cli import main
 from search.errors import UserError
 from search.load import dump_config, load_training
 from search.promote import training_of
+from search.train_command import _news  # pyright: ignore[reportPrivateUsage]
 
 TRAIN = Path(__file__).parents[2] / "search" / "configs" / "train.yaml"
 
@@ -100,3 +101,25 @@ def test_a_mistake_exits_with_2_before_anything_starts(
 
     assert words in capsys.readouterr().err.replace("\n  ", " ")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["train"]
+
+
+def test_a_diagnosis_is_told_with_its_epoch_and_again_only_after_an_epoch_without_it() -> None:
+    config = load_training(TRAIN, {"trial.epochs": 6})
+    fine, low = check(80, 60), check(80, 10)
+    history = tuple(
+        metrics.model_copy(update={"check": checked})
+        for metrics, checked in zip(
+            progress(6).history, [fine, fine, low, low, fine, low], strict=True
+        )
+    )
+    run = progress(0).model_copy(update={"history": history})
+    begun = run.model_copy(update={"history": history[:1]})
+
+    lines = list(_news(config, begun, run))
+
+    told = [line.split(" ")[0] + line.split(" ")[1] for line in lines]
+    assert told == [
+        *("epoch2/6", "epoch3/6", "diagnosis:catastrophic"),
+        *("epoch4/6", "diagnosis:robust", "epoch5/6", "epoch6/6", "diagnosis:catastrophic"),
+    ]
+    assert list(_news(config, run, run)) == []

@@ -31,6 +31,7 @@ TINY = [
     "early_check.images=48",
     "early_check.ce_steps=2",
     "early_check.t_steps=2",
+    "diagnosis.non_start_epochs=99",  # what learns next to nothing must be left to the rungs
     "budget.trials=4",
     "promotion.min_clean_accuracy=0",
     "promotion.overrides={epochs: 2}",

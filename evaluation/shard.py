@@ -1,0 +1,186 @@
+"""One shard of an evaluation: every k-th image, attacked by one process, told to the journals."""
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from evaluation.config import EvaluationConfig
+from evaluation.engine.clean import Clean
+from evaluation.engine.engine import Engine, Outcome, SearchConfig
+from evaluation.engine.journal import Found, Journal, read_journals
+from evaluation.engine.stages import EvaluationAttack, Stage, stages_of, version_attacks
+from evaluation.memory import keep_freed_memory
+from evaluation.model_check import check_inputs
+from evaluation.per_image import is_decided
+from evaluation.progress import refuse_mismatch
+from evaluation.task import Task, load_task, protocol_of
+from evaluation.weights import model_hash
+from models.config import Config
+from trainers.atomic import write_atomically
+from trainers.config import TrialConfig
+from trainers.threat import ThreatModel
+
+CHECKED = 128
+"""Images on which inputs and outputs of the model are checked before anything is attacked."""
+IDENTITY = "identity.json"
+
+
+class EngineIdentity(Config):
+    """All that decides the outcome; what was found under another identity is not continued."""
+
+    attack_package: str
+    model_hash: str
+    data_hash: str
+    threat: ThreatModel
+    attacks: tuple[EvaluationAttack, ...]
+    precision: str
+    compile: bool
+    device: str
+    seed: int
+
+
+class ShardPayload(Config):
+    """What the process of a shard needs, as JSON text."""
+
+    checkpoint: str
+    config: EvaluationConfig
+    data: str
+    """As `load_task` takes it."""
+    state: str
+    """Folder of the journals; absolute, on storage that every node sees."""
+    shard: int
+    """From 0; it takes every image whose place is `shard` modulo `shards`."""
+    shards: int
+    device: str
+    threads: int
+    """Of the process. With one, a CPU's sums do not depend on how many shards there are."""
+
+
+def run_shard(payload: ShardPayload, on_write: Callable[[], None]) -> tuple[str, ...]:
+    """Attacks what is missing of a shard's images and returns warnings about the inputs.
+
+    Args:
+        on_write: Called after each line of the journal.
+
+    Raises:
+        ValueError: If the inputs make no sense, or the journals are of another evaluation.
+        RuntimeError: If an attack leaves the ball or the box.
+    """
+    torch.set_num_threads(payload.threads)
+    keep_freed_memory()
+    task = load_task(
+        Path(payload.checkpoint), payload.config, data=payload.data, threads=payload.threads
+    )
+    state, device = Path(payload.state), torch.device(payload.device)
+    task.model.to(device)
+    warnings = check_task(task, payload.config, device=device)
+    claim_state(state, identity_of(task, payload.config, device=payload.device))
+    found, stages = read_journals(state), stages_of(attacks_of(task, payload.config))
+    mine = [
+        image
+        for image in range(payload.shard, len(task.images), payload.shards)
+        if image not in found.clean or not is_decided(found.clean[image], stages, found.outcomes)
+    ]
+    if mine:
+        _attack(task, payload.config, stages, found, mine, on_write, state=state, device=device)
+    return warnings
+
+
+def attacks_for(config: EvaluationConfig, trial: TrialConfig) -> tuple[EvaluationAttack, ...]:
+    """Returns the attacks of `config.version`, in order.
+
+    Raises:
+        ValueError: If they are not ours.
+    """
+    if config.version == "custom":
+        return config.attacks
+    if config.version == "plus":
+        raise ValueError(
+            "version plus has untargeted FAB, which this engine does not run; take --engine "
+            "pyautoattack, or another version"
+        )
+    norm = protocol_of(config, trial).threat.norm
+    return version_attacks(config.version, norm, num_classes=trial.data.num_classes)
+
+
+def identity_of(task: Task, config: EvaluationConfig, *, device: str) -> EngineIdentity:
+    """Returns what ties an evaluation to its files."""
+    return EngineIdentity(
+        attack_package=f"rampart {version('rampart')}",
+        model_hash=model_hash(task.model),
+        data_hash=task.images.hash,
+        threat=task.threat,
+        attacks=attacks_for(config, task.trial),
+        precision=config.precision,
+        compile=config.compile,
+        device=torch.device(device).type,
+        seed=config.seed,
+    )
+
+
+def check_task(task: Task, config: EvaluationConfig, *, device: torch.device) -> tuple[str, ...]:
+    """Checks a sample of what will be attacked; returns warnings, raises ValueError."""
+    sample = torch.arange(min(len(task.images), CHECKED))
+    return check_inputs(
+        task.model,
+        task.images.floats(sample).to(device),
+        task.images.labels[sample].to(device),
+        task.threat,
+        num_classes=task.trial.data.num_classes,
+        targets=max((attack.targets for attack in attacks_for(config, task.trial)), default=0),
+    )
+
+
+def claim_state(state: Path, identity: EngineIdentity) -> None:
+    """Writes the identity into an empty folder, or compares it with the one that is there.
+
+    Raises:
+        ValueError: If the folder is of another evaluation.
+    """
+    path = state / IDENTITY
+    if not path.exists():
+        write_atomically(path, identity.model_dump_json(indent=2) + "\n")
+        return
+    there = EngineIdentity.model_validate_json(path.read_bytes())
+    found, expected = (one.model_dump(mode="json") for one in (there, identity))
+    refuse_mismatch(path, found=found, expected=expected)
+
+
+def _attack(
+    task: Task,
+    config: EvaluationConfig,
+    stages: tuple[Stage, ...],
+    found: Found,
+    mine: list[int],
+    on_write: Callable[[], None],
+    *,
+    state: Path,
+    device: torch.device,
+) -> None:
+    started = time.perf_counter()
+    search = SearchConfig(
+        batch_size=config.batch_size,
+        precision=config.precision,
+        compile=config.compile,
+        seed=config.seed,
+    )
+    engine = Engine(task.model, task.images, task.threat, search, device=device)
+    journal = Journal(state)
+
+    def write(what: Clean | Outcome, x_adv: Tensor | None) -> None:
+        journal.write(what, x_adv, seconds=time.perf_counter() - started)
+        on_write()
+
+    try:
+        new = [image for image in mine if image not in found.clean]
+        fresh = engine.look(new, targets=max(stage.rank for stage in stages))
+        for one in fresh:
+            write(one, None)
+        known = [found.clean[image] for image in mine if image in found.clean]
+        engine.attack(known + fresh, stages, known=found.known, on_outcome=write)
+    finally:
+        journal.close()

@@ -1,0 +1,246 @@
+"""`rampart evaluate`: a checkpoint under a protocol, by our engine or by the reference package."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evaluation.config import EvaluationConfig, ReferenceConfig
+from evaluation.result import EvaluationResult
+from search.commands import read_experiment
+from search.errors import UserError
+from search.folder import SearchFolder
+from search.lock import locked
+from search.overrides import override_or_refuse, parse_overrides
+from search.resources import WorkersConfig
+from trainers.config import TrialConfig, config_hash
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def evaluate(arguments: argparse.Namespace, console: Console) -> None:
+    """Evaluates a checkpoint; a call that was interrupted goes on, a finished one is shown.
+
+    Args:
+        arguments: `checkpoint`, `protocol`, `engine`, `shards` (0: one for each device or core),
+            `address`, `data` and `overrides`.
+
+    Raises:
+        UserError: For whatever the user can do about.
+    """
+    from trainers.checkpoint import digest, find_checkpoint, load_model
+
+    overrides = parse_overrides(arguments.overrides)
+    try:
+        path = find_checkpoint(Path(arguments.checkpoint)).absolute()
+        trial, _ = load_model(path)
+        config = override_or_refuse(
+            _defaults(path, trial, arguments.protocol), overrides, what="the evaluation"
+        )
+        key = f"{digest(path)}-{config_hash(config)}-{arguments.engine}"
+        out = path.parent / "evaluations" / key
+        out.mkdir(parents=True, exist_ok=True)
+        with locked(out, again="the same command"):
+            run = _by_package if arguments.engine == "pyautoattack" else _by_engine
+            result = run(path, config, out, arguments, console)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    _show(result, out, console)
+
+
+def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> EvaluationConfig:
+    """What is evaluated where the command line says nothing: all images, or the search's."""
+    import torch
+
+    from evaluation.protocols import TRAINED, named_protocol
+
+    known = named_protocol(
+        protocol, trained_threat=trial.threat, test_images=trial.data.test_images
+    )
+    images, seed, batch_size = known.n, 0, 256 if torch.cuda.is_available() else 32
+    for parent in checkpoint.parents:
+        if (parent / "config.yaml").is_file() and protocol == TRAINED:
+            reference = read_experiment(SearchFolder(root=parent)).reference
+            images, seed = reference.images, reference.seed
+            break
+    return EvaluationConfig(
+        protocol=protocol,
+        images=images,
+        resolution=trial.data.resolution,
+        version="standard",
+        batch_size=batch_size,
+        precision="fp32",
+        compile=False,
+        seed=seed,
+    )
+
+
+def _by_package(
+    checkpoint: Path,
+    config: EvaluationConfig,
+    out: Path,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> EvaluationResult:
+    import torch
+
+    from evaluation.evaluate import evaluate_task
+    from evaluation.shard import check_task
+    from evaluation.task import load_task
+
+    if arguments.shards > 1 or config.precision != "fp32" or config.compile:
+        raise UserError(
+            "the package runs in one process, in float32 and without compilation; leave --shards, "
+            "precision and compile out, or take --engine rampart"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    task = load_task(checkpoint, config, data=arguments.data, threads=threads)
+    task.model.to(device)
+    if not (out / "result.json").exists():
+        _warn(check_task(task, config, device=device), console)
+    reference = ReferenceConfig(
+        version=config.version,
+        attacks=config.attacks,
+        images=config.images,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    return evaluate_task(
+        task,
+        reference,
+        out,
+        device=device,
+        on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
+    )
+
+
+def _by_engine(
+    checkpoint: Path,
+    config: EvaluationConfig,
+    out: Path,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> EvaluationResult:
+    import torch
+
+    from evaluation.finish import finish, read_finished
+    from evaluation.shard import ShardPayload, claim_state, identity_of, run_shard
+    from evaluation.task import load_task
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    task = load_task(checkpoint, config, data=arguments.data, threads=threads)
+    if finished := read_finished(task, config, out=out, device=device):
+        return finished
+    state = out / "state"
+    claim_state(state, identity_of(task, config, device=device))
+    shards = arguments.shards or _devices()
+    payloads = [
+        ShardPayload(
+            checkpoint=str(checkpoint),
+            config=config,
+            data=arguments.data and str(Path(arguments.data).absolute()),
+            state=str(state),
+            shard=shard,
+            shards=shards,
+            device=device,
+            threads=1,
+        )
+        for shard in range(shards)
+    ]
+    progress = _Progress(task.trial, config, state, console)
+    if shards == 1 and arguments.address is None:
+        warnings = list(run_shard(payloads[0], progress.tell))
+    else:
+        warnings = _on_ray(payloads, device, arguments.address, progress)
+    _warn(warnings, console)
+    task.model.to(torch.device(device))
+    return finish(task, config, state=state, out=out, device=torch.device(device))
+
+
+def _on_ray(
+    payloads: list[Any], device: str, address: str | None, progress: "_Progress"
+) -> list[str]:
+    from search.cluster.connect import connected
+    from search.cluster.shards import run_shards
+
+    resources = WorkersConfig(
+        workers=1,
+        min_workers=1,
+        cpus_per_worker=1,
+        gpus_per_worker=1 if device == "cuda" else 0,
+        worker_restarts=0,
+    )
+    with connected(address, resources, concurrent=1):
+        return run_shards(payloads, resources, on_poll=progress.tell)
+
+
+class _Progress:
+    """Tells every now and then how far an evaluation has come, from its journals."""
+
+    def __init__(
+        self, trial: TrialConfig, config: EvaluationConfig, state: Path, console: Console
+    ) -> None:
+        from evaluation.engine.stages import stages_of
+        from evaluation.shard import attacks_for
+
+        attacks = attacks_for(config, trial)
+        self._stages = stages_of(attacks)
+        self._images = config.images
+        self._state = state
+        self._console = console
+        self._started = self._told = time.monotonic()
+        self._before = self._estimate().done
+
+    def tell(self) -> None:
+        """Prints a line, if the last one is some seconds old."""
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN_LINES:
+            return
+        self._told = now
+        done = self._estimate()
+        left = done.seconds_left(now - self._started, done_before=self._before)
+        eta = f", about {left / 60:.0f} min left" if left == left else ""
+        self._console.print(
+            f"{done.decided} of {done.images} images decided, {done.standing} robust so far, "
+            f"{done.share:.0%} of the work{eta}",
+            soft_wrap=True,
+        )
+
+    def _estimate(self) -> Any:
+        from evaluation.engine.journal import read_journals
+        from evaluation.progress_estimate import estimate
+
+        return estimate(read_journals(self._state), self._stages, images=self._images)
+
+
+def _devices() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _warn(warnings: tuple[str, ...] | list[str], console: Console) -> None:
+    for warning in dict.fromkeys(warnings):
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
+def _show(result: EvaluationResult, out: Path, console: Console) -> None:
+    for accuracy in (result.clean, result.robust):
+        low, high = accuracy.interval
+        console.print(
+            f"{accuracy.attack}: {accuracy.value:.4f} [{low:.4f}, {high:.4f}] n={accuracy.n}"
+        )
+    broken = ", ".join(f"{name} {count}" for name, count in result.broken_by.items())
+    console.print(
+        f"broken first by: {broken}\n"
+        f"{result.threat.norm} eps={result.threat.eps:.6f}, {result.split} images, "
+        f"{result.attack_package}\n{out / 'result.json'}",
+        soft_wrap=True,
+    )
