@@ -140,7 +140,7 @@ def _attack_in_order(
     config: ReferenceConfig,
     device: torch.device,
 ) -> AttackedBatch:
-    package = _build_attack(model, x, threat, config, device)
+    package = build_package(model, x, threat, config, device)
     outcomes = [ROBUST if right else MISCLASSIFIED for right in _is_right(model, x, y).tolist()]
     x_adv, perturbations = x.clone(), torch.zeros(len(x))
     for place, name in enumerate(sequence_of(config)):
@@ -171,7 +171,7 @@ def _attack_in_order(
     )
 
 
-def _build_attack(
+def build_package(
     model: nn.Module,
     x: Tensor,
     threat: ThreatModel,

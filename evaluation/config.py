@@ -1,4 +1,4 @@
-"""Settings of the early check and of full evaluations. Light: no torch."""
+"""Settings of the early check, of its races and of full evaluations. Light: no torch."""
 
 from typing import Literal
 
@@ -21,6 +21,16 @@ class EarlyCheckConfig(Config):
     batch_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     """With the image's index it seeds the image's own random start."""
+
+
+class RaceConfig(Config):
+    """When a check ends before its last image: once more of them would hardly change a decision."""
+
+    first_block: int = Field(ge=1)
+    """Images before the first look, which double from look to look. A check of no more images than
+    this never ends early."""
+    alpha: float = Field(gt=0, lt=1)
+    """Bound on the chance that a check ends although all of its images would reach the cutoff."""
 
 
 class ReferenceConfig(Config):
@@ -75,6 +85,6 @@ class EvaluationConfig(Config):
 def _check_attacks(version: str, attacks: tuple[EvaluationAttack, ...]) -> None:
     if (version == "custom") != bool(attacks):
         raise ValueError(
-            f"attacks are for version=custom and only for it: got version={version} and "
-            f"{len(attacks)} attack(s)"
+            f"attacks are for version=custom and only for it, got version={version} and "
+            f"{len(attacks)} attack(s); set both, or leave both out"
         )

@@ -1,10 +1,16 @@
 """The early check: a cheap, deterministic upper bound of the reference, for ranking trials.
 
 APGD on cross-entropy first, then targeted APGD on what survived, both run by the engine.
+
+Where a decision is pending, the check races downwards only: it ends before its last image once the
+model surely misses the cutoff, but not once it surely reaches it. What goes on is compared with
+other trials and teaches the sampler, so its score must not be noisier than theirs.
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +19,7 @@ from evaluation.config import EarlyCheckConfig
 from evaluation.engine.engine import Engine, Outcome, SearchConfig, item_seed
 from evaluation.engine.stages import EvaluationAttack, stages_of
 from evaluation.probe import run_probe
+from evaluation.racing import Pending, blocks, decide
 from trainers.data.images import ImageSet
 from trainers.metrics import Accuracy, Check
 from trainers.threat import ThreatModel
@@ -20,7 +27,7 @@ from trainers.threat import ThreatModel
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyFlags:
-    """The outcome of an early check for each image, in the order of the split."""
+    """The outcome of an early check for each image that it saw, in the order of the split."""
 
     is_clean_correct: tuple[bool, ...]
     is_robust: tuple[bool, ...]
@@ -32,26 +39,30 @@ def early_check(
     threat: ThreatModel,
     config: EarlyCheckConfig,
     *,
+    pending: Pending | None,
     device: torch.device,
 ) -> Check:
     """Counts the first `config.images` images that the model gets right, clean and attacked.
 
-    The probe (`evaluation/probe.py`) is of the same images.
+    The check may end at a look before the last. Accuracies and the probe (`evaluation/probe.py`)
+    are then of the images seen: all numbers of a check have one n.
 
     Args:
         model: On `device`; attacked in eval mode, left as it was.
+        pending: What hangs on the check; None: it sees all images.
 
     Raises:
         ValueError: If the split or the classes are fewer than `config` asks for.
         RuntimeError: If an image that the attack claims does not pass verification.
     """
     started = time.perf_counter()
-    flags = early_flags(model, images, threat, config, device=device)
+    flags = _race(model, images, threat, config, pending=pending, device=device)
+    seen = len(flags.is_robust)
     probe = run_probe(
         model,
-        images.first(config.images),
+        images.first(seen),
         threat,
-        seeds=[item_seed(config.seed, image=i, stage=0) for i in range(config.images)],
+        seeds=[item_seed(config.seed, image=i, stage=0) for i in range(seen)],
         batch_size=config.batch_size,
         device=device,
     )
@@ -59,6 +70,7 @@ def early_check(
         clean=_accuracy("clean", flags.is_clean_correct),
         robust=_accuracy(attack_name(config), flags.is_robust),
         probe=probe,
+        missed=pending.cutoff if pending and seen < config.images else None,
         seconds=time.perf_counter() - started,
     )
 
@@ -71,25 +83,63 @@ def early_flags(
     *,
     device: torch.device,
 ) -> EarlyFlags:
-    """Does the work of `early_check` and returns the outcome of each image."""
+    """Does the work of `early_check` on all images and returns the outcome of each."""
+    return _race(model, images, threat, config, pending=None, device=device)
+
+
+def _race(
+    model: nn.Module,
+    images: ImageSet,
+    threat: ThreatModel,
+    config: EarlyCheckConfig,
+    *,
+    pending: Pending | None,
+    device: torch.device,
+) -> EarlyFlags:
+    """Returns the flags up to the first look at which the cutoff is surely missed, or all."""
+    first = min(pending.race.first_block, config.images) if pending else config.images
+    looks, flags = blocks(config.images, first=first), EarlyFlags(is_clean_correct=(), is_robust=())
+    for flags in _flags_at(looks, model, images, threat, config, device=device):
+        if pending is not None and _misses(flags, pending, looks):
+            break
+    return flags
+
+
+def _misses(flags: EarlyFlags, pending: Pending, looks: Sequence[int]) -> bool:
+    correct, seen = sum(flags.is_robust), len(flags.is_robust)
+    cutoff, alpha = pending.cutoff, pending.race.alpha
+    return decide(correct, seen=seen, looks=looks, cutoff=cutoff, alpha=alpha) == "below"
+
+
+def _flags_at(
+    looks: Sequence[int],
+    model: nn.Module,
+    images: ImageSet,
+    threat: ThreatModel,
+    config: EarlyCheckConfig,
+    *,
+    device: torch.device,
+) -> Iterator[EarlyFlags]:
+    """Yields the flags of all images seen, after each of `looks`."""
     subset = images.first(config.images)
     search = SearchConfig(
         batch_size=config.batch_size, precision="fp32", compile=False, seed=config.seed
     )
     engine = Engine(model, subset, threat, search, device=device)
-    clean = engine.look(range(len(subset)), targets=config.targets)
-    broken: set[int] = set()
+    is_right, broken = list[bool](), set[int]()
 
     def note(outcome: Outcome, x_adv: Tensor | None) -> None:
         if x_adv is not None:
             broken.add(outcome.image)
 
-    engine.attack(clean, stages_of(early_attacks(config)), known={}, on_outcome=note)
-    is_right = tuple(one.predicted == one.label for one in clean)
-    return EarlyFlags(
-        is_clean_correct=is_right,
-        is_robust=tuple(right and i not in broken for i, right in enumerate(is_right)),
-    )
+    for first, end in pairwise((0, *looks)):
+        clean = engine.look(range(first, end), targets=config.targets)
+        engine.attack(clean, stages_of(early_attacks(config)), known={}, on_outcome=note)
+        is_right += [one.predicted == one.label for one in clean]
+        yield EarlyFlags(
+            is_clean_correct=tuple(is_right),
+            is_robust=tuple(right and i not in broken for i, right in enumerate(is_right)),
+        )
 
 
 def early_attacks(config: EarlyCheckConfig) -> tuple[EvaluationAttack, EvaluationAttack]:

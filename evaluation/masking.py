@@ -15,7 +15,7 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from evaluation.autoattack import PACKAGE_NORMS
-from evaluation.early import start_seed
+from evaluation.engine.engine import item_seed
 from evaluation.masking_config import MaskingConfig
 from evaluation.masking_report import (
     GradientCounts,
@@ -26,7 +26,6 @@ from evaluation.masking_report import (
     signs_of,
 )
 from evaluation.precision import full_precision
-from evaluation.weights import model_hash
 from trainers.attacks.apgd import apgd
 from trainers.attacks.gradient import input_gradient
 from trainers.attacks.losses import cross_entropy, dlr
@@ -35,7 +34,6 @@ from trainers.attacks.pgd import pgd
 from trainers.attacks.projection import Ball, Threat
 from trainers.attacks.start import random_start
 from trainers.data.images import ImageSet
-from trainers.threat import ThreatModel
 
 LOSSES: dict[Literal["ce", "dlr"], Callable[[Tensor, Tensor], Tensor]] = {
     "ce": cross_entropy,
@@ -48,35 +46,32 @@ PGD_REACH = 2.5
 def masking_signs(
     model: nn.Module,
     images: ImageSet,
-    threat: ThreatModel,
     config: MaskingConfig,
     *,
     device: torch.device,
+    report: Callable[[str], None],
 ) -> MaskingReport:
     """Attacks the first `config.images` images in several ways that should agree, and compares.
 
     Args:
         model: On `device`; attacked in eval mode, left as it was. The global random state, too.
+        report: Told what each attack leaves, line by line.
 
     Raises:
         ValueError: If there are too few images, fewer than three classes, or logits of clean
             images that are not finite.
     """
-    subset = images.first(config.images)
     with attack_mode(model), full_precision(), _seeded(config.seed, device):
-        probe = _Probe(
-            model=_Connected(model), images=subset, threat=threat, config=config, device=device
+        measured = _measure(
+            _Probe(
+                model=_Connected(model),
+                images=images.first(config.images),
+                config=config,
+                device=device,
+                report=report,
+            )
         )
-        measured = _measure(probe)
-    return MaskingReport(
-        schema_version=1,
-        threat=threat,
-        config=config,
-        data_hash=subset.hash,
-        model_hash=model_hash(model),
-        measured=measured,
-        signs=signs_of(measured, config),
-    )
+    return MaskingReport(measured=measured, signs=signs_of(measured, config))
 
 
 class _Connected(nn.Module):
@@ -98,9 +93,9 @@ Attack = Callable[[Tensor, Tensor, Tensor], Tensor]
 class _Probe:
     model: nn.Module
     images: ImageSet
-    threat: ThreatModel
     config: MaskingConfig
     device: torch.device
+    report: Callable[[str], None]
 
     def batches(
         self, index: Int64[Tensor, " some"]
@@ -135,21 +130,23 @@ class _Probe:
         is_right = torch.tensor(before.is_right)
         for x, y, index in self.batches(_places(before)):
             is_right[index] = self._withstands(attack(x, y, index), y).cpu()
+        n = len(is_right)
+        self.report(f"{name} at eps={eps:.3g} leaves {int(is_right.sum())} of {n} images right")
         return Outcome(attack=name, eps=eps, is_right=tuple(is_right.tolist()))
 
     def under_apgd(self, clean: Outcome, loss: Literal["ce", "dlr"], *, factor: float) -> Outcome:
-        steps = self.config.apgd_steps
-        ball = Ball(norm=self.threat.norm, eps=factor * self.threat.eps)
+        steps, threat = self.config.apgd_steps, self.config.threat
+        ball = Ball(norm=threat.norm, eps=factor * threat.eps)
 
         def attack(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
             start = self._start(x, index, ball, rank=0)
             bound = _bind(loss, y)
             return apgd(self.model, x, y, ball, steps=steps, loss=bound, start=start).fooling
 
-        return self.after(clean, attack, name=f"apgd_{loss}{steps}", eps=factor * self.threat.eps)
+        return self.after(clean, attack, name=f"apgd_{loss}{steps}", eps=factor * threat.eps)
 
     def under_pgd(self, clean: Outcome, *, steps: int) -> Outcome:
-        threat = self.threat
+        threat = self.config.threat
 
         def attack(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
             return pgd(
@@ -165,12 +162,12 @@ class _Probe:
         return self.after(clean, attack, name=f"pgd{steps}", eps=threat.eps)
 
     def under_square(self, left: Outcome) -> Outcome:
-        queries, eps = self.config.square_queries, self.threat.eps
+        queries, threat = self.config.square_queries, self.config.threat
         package = SquareAttack(
             self.model,
-            norm=PACKAGE_NORMS[self.threat.norm],
+            norm=PACKAGE_NORMS[threat.norm],
             n_queries=queries,
-            eps=eps,
+            eps=threat.eps,
             seed=self.config.seed,
             device=self.device,
         )
@@ -178,21 +175,23 @@ class _Probe:
         def attack(x: Tensor, y: Tensor, _: Tensor) -> Tensor:
             return package.perturb(x, y)
 
-        return self.after(left, attack, name=f"square{queries}", eps=eps)
+        return self.after(left, attack, name=f"square{queries}", eps=threat.eps)
 
     def under_noise(self, left: Outcome) -> Outcome:
-        draws, threat = self.config.noise_draws, self.threat
-        name = f"noise{draws}"
-        for rank in range(1, draws + 1):
+        draws, threat = self.config.noise_draws, self.config.threat
 
-            def attack(x: Tensor, _: Tensor, index: Tensor, rank: int = rank) -> Tensor:
-                return self._start(x, index, threat, rank=rank)
+        def attack(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
+            found = x
+            for rank in range(1, draws + 1):
+                noisy = self._start(x, index, threat, rank=rank)
+                withstands = self._withstands(noisy, y).view(-1, 1, 1, 1)
+                found = torch.where(withstands, found, noisy)
+            return found
 
-            left = self.after(left, attack, name=name, eps=threat.eps)
-        return left
+        return self.after(left, attack, name=f"noise{draws}", eps=threat.eps)
 
     def _start(self, x: Tensor, index: Tensor, threat: Threat, *, rank: int) -> Tensor:
-        seeds = [start_seed(self.config.seed, image=i, rank=rank) for i in index.tolist()]
+        seeds = [item_seed(self.config.seed, image=i, stage=rank) for i in index.tolist()]
         return random_start(x, threat, seeds=seeds)
 
     @torch.no_grad()
@@ -214,7 +213,7 @@ def _measure(probe: _Probe) -> Measurements:
     others = [probe.under_apgd(clean, "ce", factor=factor) for factor in config.eps_factors]
     # After cross-entropy alone Square, which climbs the margin, also accuses healthy networks.
     both = right_under_both(apgd_ce, apgd_dlr)
-    left = Outcome(attack="apgd", eps=probe.threat.eps, is_right=both)
+    left = Outcome(attack="apgd", eps=config.threat.eps, is_right=both)
     return Measurements(
         changed_predictions=int((predictions != predictions[0]).any(dim=0).sum()),
         logit_change=_logit_change(logits),

@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from models.config import Config, Fraction
+from evaluation.analyses.config import ImagesConfig, listed
+from models.config import Fraction
+from trainers.threat import ThreatModel
 
 
-class MaskingConfig(Config):
+class MaskingConfig(ImagesConfig):
     """The attacks and thresholds of `evaluation.masking`; accuracies are fractions.
 
     A difference or share of accuracies counts where the lower end of its 95 % interval, about two
@@ -15,10 +17,12 @@ class MaskingConfig(Config):
     """
 
     images: int = Field(gt=0)
-    """The first so many images. 256 (ours; below 90 a single image could be a sign)."""
+    """The first so many of the split. 256 (ours; below 90 a single image could be a sign)."""
     batch_size: int = Field(ge=1)
+    """Images attacked together; with `seed` it decides Square's random numbers."""
     seed: int = Field(ge=0)
     """Of random starts, noise, Square, and of a model that draws random numbers itself."""
+    threat: ThreatModel
 
     passes: int = Field(ge=2)
     """Times that the clean images are classified to tell whether the model is random. 5 (code of
@@ -37,7 +41,7 @@ class MaskingConfig(Config):
     apgd_steps: int = Field(ge=1)
     """Of APGD, the white-box attack, with either loss and at each eps. 20 (ours; 100 in
     AutoAttack)."""
-    eps_factors: tuple[Annotated[float, Field(gt=0)], ...]
+    eps_factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(listed)]
     """Multiples of eps, beside 1, at which APGD-CE is run; accuracy must not rise with them
     (Athalye et al. 2018, arXiv:1802.00420, sec. 3.1; Carlini et al. 2019, arXiv:1902.06705). 0.25,
     0.5, 2, 4, 8 (ours; 8 x 4/255 = 32/255)."""

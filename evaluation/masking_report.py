@@ -14,7 +14,6 @@ from evaluation.masking_config import MaskingConfig
 from evaluation.paired import PairedComparison, compare_paired
 from models.config import Config
 from trainers.metrics import Accuracy, wilson_interval
-from trainers.threat import ThreatModel
 
 
 class Outcome(Config):
@@ -43,8 +42,8 @@ class GradientCounts(Config):
     """Images whose gradient is not finite in some pixel."""
 
 
-class Measurements(Config):
-    """All that the signs of masking are told from."""
+class Outputs(Config):
+    """What the model says of the clean images, and how its gradients look there."""
 
     changed_predictions: int = Field(ge=0)
     """Clean images whose prediction differs between passes."""
@@ -56,6 +55,11 @@ class Measurements(Config):
     """Largest difference of the sum of an image's outputs from 1."""
     ce_gradients: GradientCounts
     dlr_gradients: GradientCounts
+
+
+class Measurements(Outputs):
+    """All that the signs of masking are told from."""
+
     clean: Outcome
     sweep: tuple[Outcome, ...] = Field(min_length=2)
     """APGD-CE by rising eps, that of the threat model among them."""
@@ -95,13 +99,6 @@ class MaskingReport(Config):
     The absence of signs is no proof: a network may mislead all of these attacks.
     """
 
-    schema_version: Literal[1]
-    threat: ThreatModel
-    config: MaskingConfig
-    data_hash: str
-    """First 12 hex digits of the SHA-256 of images and labels, in order."""
-    model_hash: str
-    """First 12 hex digits of the SHA-256 of the weights, in order of their names."""
     measured: Measurements
     signs: tuple[Sign, ...]
     """Causes first, then what they do to attacks."""

@@ -41,7 +41,7 @@ def stage_cost(stage: Stage) -> float:
 
     Source: APGD takes 2 a step, FAB 3, Square 1 a query (robustness.md, D1; measured there).
     """
-    steps = stage.attack.steps
+    steps = float(stage.attack.steps)
     if stage.family == "square":
         return steps + 1
     return 3 * steps if stage.family == "fab" else 2 * (steps + 1) * stage.attack.passes

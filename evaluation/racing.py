@@ -9,14 +9,26 @@ whose order is balanced over classes varies less, so that its races err less. Lo
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.config import RaceConfig
+
 Verdict = Literal["above", "below"]
 """At the cutoff or above it, or below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """The decision that a check is made for: whether a model reaches a cutoff."""
+
+    cutoff: float
+    """Robust accuracy, a fraction."""
+    race: RaceConfig
 
 
 def blocks(total: int, *, first: int) -> tuple[int, ...]:

@@ -79,7 +79,7 @@ def run_shard(payload: ShardPayload, on_write: Callable[[], None]) -> tuple[str,
     task.model.to(device)
     warnings = check_task(task, payload.config, device=device)
     claim_state(state, identity_of(task, payload.config, device=payload.device))
-    found, stages = read_journals(state), stages_of(attacks_of(task, payload.config))
+    found, stages = read_journals(state), stages_of(attacks_for(payload.config, task.trial))
     mine = [
         image
         for image in range(payload.shard, len(task.images), payload.shards)
@@ -131,7 +131,8 @@ def check_task(task: Task, config: EvaluationConfig, *, device: torch.device) ->
         task.images.labels[sample].to(device),
         task.threat,
         num_classes=task.trial.data.num_classes,
-        targets=max((attack.targets for attack in attacks_for(config, task.trial)), default=0),
+        # Those of a version of AutoAttack are as many as there are classes for.
+        targets=max((attack.targets for attack in config.attacks), default=0),
     )
 
 

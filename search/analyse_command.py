@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from evaluation.analyses.config import KINDS, SemanticsConfig, TransferConfig
+from evaluation.analyses.config import KINDS, SemanticsConfig, TransferConfig, timm_judge
 from evaluation.analyses.defaults import default_config
 from models.config import Config
 from search.errors import UserError, did_you_mean
@@ -36,7 +36,7 @@ def _analyse(checkpoint: Path, kind: str, overrides: dict[str, Any], console: Co
     import torch
 
     from evaluation.analyses.analyse import RESULT, analyse, read_arrays
-    from evaluation.analyses.subject import checkpoints_of, load_subject, subject_digest
+    from evaluation.analyses.subject import checkpoints_of, load_subject, models_digest
     from search.analysis_pictures import analysis_figure
     from search.analysis_tables import analysis_table
     from search.pictures import save_picture
@@ -48,10 +48,10 @@ def _analyse(checkpoint: Path, kind: str, overrides: dict[str, Any], console: Co
     config = _absolute(
         override_or_refuse(default_config(kind, trial), overrides, what=f"the analysis {kind}")
     )
-    folder = f"{kind}-{subject_digest(paths, config)}-{config_hash(config)}"
-    out = paths[0].parent / "analyses" / folder
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_subject(paths, config, device=device)
+    folder = f"{kind}-{models_digest(loaded.models)}-{config_hash(config)}"
+    out = paths[0].parent / "analyses" / folder
     result = analyse(kind, loaded, config, out, report=lambda line: _print(console, line))
     if not (out / PICTURE).exists():
         classes = trial.data.class_names
@@ -79,7 +79,5 @@ def _absolute(config: Config) -> Config:
 
 
 def _absolute_judge(judge: str) -> str:
-    name, colon, file = judge.partition(":")
-    if colon and "/" not in name:
-        return f"{name}:{Path(file).absolute()}"
-    return str(Path(judge).absolute())
+    named = timm_judge(judge)
+    return f"{named[0]}:{named[1].absolute()}" if named else str(Path(judge).absolute())

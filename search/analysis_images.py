@@ -31,7 +31,7 @@ def semantics_figure(result: SemanticsResult, arrays: Arrays, *, classes: Sequen
         f"{100 * score.clean.value:.1f} %)"
         for score in result.findings.judges
     ]
-    figure, grid = _grid(2, columns, extra=0.6 + 0.24 * len(scores))
+    figure, grid = _grid(2, columns, extra=0.3 + 0.24 * len(scores))
     for row, kind in zip(grid, ("clean", "rendered"), strict=True):
         for axes, image in zip(row, arrays[kind], strict=True):
             _show(axes, image)

@@ -1,11 +1,11 @@
 """The pictures of analyses: curves, bars and a matrix here, images in `analysis_images.py`."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from evaluation.analyses.analyse import Arrays
 from evaluation.analyses.convergence import ConvergenceResult
@@ -13,10 +13,12 @@ from evaluation.analyses.effectiveness import EffectivenessResult, ModelEffectiv
 from evaluation.analyses.eps_curve import EpsCurveResult
 from evaluation.analyses.features import FeaturesResult
 from evaluation.analyses.gradients import GradientsResult
+from evaluation.analyses.masking import MaskingFindings, MaskingResult
 from evaluation.analyses.norms import NormsResult
 from evaluation.analyses.outcome import AnalysisResult
 from evaluation.analyses.semantics import SemanticsResult
 from evaluation.analyses.transfer import TransferResult
+from search.analysis_axes import draw_bars, draw_curve, style_axes
 from search.analysis_images import features_figure, gradients_figure, semantics_figure
 from search.card import threat_text
 from search.pictures import BLUE, GREEN, GREY, ORANGE, VERMILION
@@ -45,6 +47,8 @@ def analysis_figure(result: AnalysisResult, arrays: Arrays, *, classes: Sequence
             return transfer_figure(result)
         case NormsResult():
             return norms_figure(result)
+        case MaskingResult():
+            return masking_figure(result)
         case SemanticsResult():
             return semantics_figure(result, arrays, classes=classes)
         case GradientsResult():
@@ -59,22 +63,22 @@ def eps_curve_figure(result: EpsCurveResult) -> Figure:
     """Accuracy against eps with 95 % intervals; a dotted line marks the eps of training."""
     figure, axes = _figure(height=4.8)
     found, config = result.findings, result.config
-    scale, unit = (255, "/255") if config.norm == "linf" else (1, "")
+    scale, eps_label = _eps_axis(config.norm)
     eps = [0.0, *(scale * point.eps for point in found.points)]
     robust = [found.clean, *(point.robust for point in found.points)]
     attack = robust[-1].attack if found.points else "no attack"
-    _draw_curve(axes, eps, robust, color=BLUE, label=f"{attack}, n={found.clean.n}")
-    if any(point.missed for point in found.points):
-        alone = [found.clean, *(point.alone for point in found.points)]
-        label = "the attack of each eps alone: it misses images that fell at a smaller one"
-        axes.plot(eps, [a.value for a in alone], "x", color=VERMILION, label=label)
+    draw_curve(axes, eps, robust, color=BLUE, label=f"{attack}, n={found.clean.n}")
+    if missed := [point for point in found.points if point.missed]:
+        x = [scale * point.eps for point in missed]
+        label = "by the attack at this eps alone, which misses images that fell at a smaller one"
+        axes.plot(x, [p.alone.value for p in missed], "x", color=VERMILION, label=label)
     trained = result.models[0].threat
     if trained is not None and trained.norm == config.norm:
         label = f"trained at {threat_text(trained)}"
         axes.axvline(scale * trained.eps, color=GREY, linestyle=":", label=label)
     axes.set_ylim(-0.02, max(0.05, 1.08 * found.clean.interval[1]))
-    _style(axes, y="accuracy", is_share=True)
-    axes.set_xlabel(f"eps{unit and ' x 255'} ({config.norm})")
+    style_axes(axes, y="accuracy", is_share=True)
+    axes.set_xlabel(eps_label)
     end = "reaches 0" if found.reaches_zero else "does not reach 0"
     axes.set_title(f"{_subject(result)}: accuracy against eps, {end}", fontsize=11)
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
@@ -104,13 +108,13 @@ def effectiveness_figure(result: EffectivenessResult) -> Figure:
             label=model.model,
         )
         robust = _under_each(model)
-        _draw_curve(right, places, robust, color=color, label="", style=style)
+        draw_curve(right, places, robust, color=color, label="", style=style)
     for axes, steps in ((left, counts[:-1]), (right, counts)):
         axes.set_xticks(range(len(steps)), [str(k) for k in steps])
         axes.set_xlabel("steps k of PGD")
     right.set_xlabel("steps of PGD, the last is the oracle")
-    _style(left, y=f"loss missing to PGD-{config.oracle_steps} (%)", is_share=False)
-    _style(right, y="accuracy", is_share=True)
+    style_axes(left, y=f"loss missing to PGD-{config.oracle_steps} (%)", is_share=False)
+    style_axes(right, y="accuracy", is_share=True)
     left.set_ylim(bottom=0)
     n = result.findings.models[0].oracle.n
     title = f"{threat_text(config.threat)}, step {config.reach:g} x eps / k, n={n}"
@@ -133,8 +137,8 @@ def convergence_figure(result: ConvergenceResult) -> Figure:
         axes.plot(x, values.mean(axis=1), color=BLUE, linewidth=2.4, label="mean of the points")
         axes.legend(frameon=False, fontsize=9)
         axes.set_ylim(bottom=0)
-    _style(upper, y="cross-entropy (nats)", is_share=False)
-    _style(lower, y="largest - smallest over starts", is_share=False)
+    style_axes(upper, y="cross-entropy (nats)", is_share=False)
+    style_axes(lower, y="largest - smallest over starts", is_share=False)
     lower.set_xticks(x, [str(at.steps) for at in steps])
     lower.set_xlabel("steps of PGD")
     upper.set_title(
@@ -166,7 +170,7 @@ def transfer_figure(result: TransferResult) -> Figure:
             color="white" if value > 0.55 else "black",
             fontweight="bold" if is_own else "normal",
         )
-    broken = [name.replace("/", "/\n") for name in names]
+    broken = [name.replace("/", "/\n") if len(name) > 14 else name for name in names]
     axes.set_xticks(range(len(names)), broken, fontsize=9)
     axes.set_yticks(range(len(rows)), ["clean", *broken], fontsize=9)
     axes.set_xlabel("accuracy of")
@@ -191,27 +195,46 @@ def norms_figure(result: NormsResult) -> Figure:
         name = threat_text(row.threat) + (" (trained)" if is_trained else "")
         bars.append((name, row.robust, BLUE if is_trained else ORANGE))
     bars.append(("all of them", found.union, VERMILION))
-    bars.reverse()
     figure, axes = _figure(height=1.6 + 0.5 * len(bars))
-    accuracies = [accuracy for _, accuracy, _ in bars]
-    axes.barh(
-        [name for name, _, _ in bars],
-        [accuracy.value for accuracy in accuracies],
-        xerr=_error_bars(accuracies),
-        color=[color for _, _, color in bars],
-        height=0.62,
-        ecolor="#333333",
-        capsize=3,
-    )
-    for row, accuracy in enumerate(accuracies):
-        text = f"{accuracy.value:.1%}".replace("%", " %")
-        axes.text(accuracy.interval[1] + 0.015, row, text, va="center", fontsize=9.5)
-    axes.set_xlim(0, min(1.12, 1.15 * max(a.interval[1] for a in accuracies)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("accuracy, 95 % interval")
+    draw_bars(axes, bars)
     axes.set_title(f"{_subject(result)}: {found.union.attack}, n={found.union.n}", fontsize=11)
     return figure
+
+
+def masking_figure(result: MaskingResult) -> Figure:
+    """Accuracy under each attack on the left, against eps on the right; below them the signs."""
+    found, config = result.findings, result.config
+    verdict = "\n".join(wrap(line, 118, subsequent_indent="    ") for line in found.verdict)
+    figure = Figure(figsize=(9.4, 4.4 + 0.19 * verdict.count("\n")), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_bars(left, _masking_bars(found))
+    scale, eps_label = _eps_axis(config.threat.norm)
+    eps = [0.0, *(scale * point.eps for point in found.sweep)]
+    robust = [found.clean, *(point.robust for point in found.sweep)]
+    draw_curve(right, eps, robust, color=BLUE, label="")
+    label = f"threat model: {threat_text(config.threat)}"
+    right.axvline(scale * config.threat.eps, color=GREY, linestyle=":", label=label)
+    right.set_ylim(-0.02, max(0.05, 1.08 * max(one.interval[1] for one in robust)))
+    style_axes(right, y=f"accuracy under {robust[-1].attack}", is_share=True)
+    right.set_xlabel(eps_label)
+    right.legend(frameon=False, fontsize=9)
+    title = f"{_subject(result)}: {len(found.signs) or 'no'} sign(s) of gradient masking"
+    figure.suptitle(f"{title}, {threat_text(config.threat)}, n={found.clean.n}", fontsize=11)
+    figure.supxlabel(verdict, x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+def _masking_bars(found: MaskingFindings) -> list[tuple[str, Accuracy, str]]:
+    bars = [("clean", found.clean, GREY)]
+    for accuracy in found.attacks:
+        name = accuracy.attack.replace("+", "\n+")
+        bars.append((name, accuracy, ORANGE if accuracy.attack.count("+") > 1 else BLUE))
+    return bars
+
+
+def _eps_axis(norm: str) -> tuple[int, str]:
+    """Returns the factor with which eps is shown, and what is written below the axis."""
+    return (255, "eps x 255 (linf)") if norm == "linf" else (1, f"eps ({norm})")
 
 
 def _under_each(model: ModelEffectiveness) -> list[Accuracy]:
@@ -229,44 +252,3 @@ def _subject(result: AnalysisResult) -> str:
 
 def _look(number: int) -> tuple[str, str]:
     return COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
-
-
-def _draw_curve(
-    axes: Axes,
-    x: Sequence[float],
-    accuracies: Sequence[Accuracy],
-    *,
-    color: str,
-    label: str,
-    style: str = "-",
-) -> None:
-    axes.errorbar(
-        x,
-        [accuracy.value for accuracy in accuracies],
-        yerr=_error_bars(accuracies),
-        color=color,
-        linestyle=style,
-        marker="o",
-        markersize=5,
-        elinewidth=1,
-        capsize=2,
-        label=label,
-    )
-
-
-def _error_bars(accuracies: Sequence[Accuracy]) -> list[list[float]]:
-    """Returns the distances to the interval's two ends, as matplotlib wants them."""
-    return [
-        [accuracy.value - accuracy.interval[0] for accuracy in accuracies],
-        [accuracy.interval[1] - accuracy.value for accuracy in accuracies],
-    ]
-
-
-def _style(axes: Axes, *, y: str, is_share: bool) -> None:
-    axes.set_ylabel(y)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    if is_share:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
-    axes.grid(color="#EEEEEE", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from evaluation.analyses.effectiveness import EffectivenessFindings, Effectivene
 from evaluation.analyses.eps_curve import EpsCurveFindings, EpsCurveResult
 from evaluation.analyses.features import FeaturesFindings, FeaturesResult
 from evaluation.analyses.gradients import GradientsFindings, GradientsResult
+from evaluation.analyses.masking import MaskingFindings, MaskingResult
 from evaluation.analyses.norms import NormsFindings, NormsResult
 from evaluation.analyses.outcome import AnalysisResult
 from evaluation.analyses.semantics import SemanticsFindings, SemanticsResult
@@ -25,14 +26,18 @@ Rows = Sequence[Sequence[str]]
 
 
 def analysis_table(result: AnalysisResult) -> RenderableType:
-    """Returns the findings, and below them under which attack, of how many images they are."""
+    """Returns the findings, and below them under which attack, of how many images they are.
+
+    Signs of masking come first.
+    """
     rows, notes = _rows(result)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows[1:]:
         table.add_row(*map(Text, row))
-    return Group(table, *map(Text, notes))
+    first = result.findings.verdict if isinstance(result, MaskingResult) else ()
+    return Group(*map(Text, first), table, *map(Text, notes))
 
 
 def _rows(result: AnalysisResult) -> tuple[Rows, Sequence[str]]:
@@ -48,6 +53,11 @@ def _rows(result: AnalysisResult) -> tuple[Rows, Sequence[str]]:
             return _transfer(found), [_under(result.config.threat, own)]
         case SemanticsResult(findings=found):
             return _semantics(found), [_under(result.config.threat, found.judges[0].perturbation)]
+        case MaskingResult(findings=found, config=config):
+            return _masking(found, eps=config.threat.eps), [
+                f"{threat_text(config.threat)}, n={found.clean.n}, 95 % intervals",
+                *_masking_notes(found, passes=config.passes),
+            ]
         case GradientsResult(findings=found):
             return _gradients(found), [_under(result.config.threat, found.robust)]
         case ConvergenceResult(findings=found, config=config):
@@ -95,7 +105,7 @@ def _norms(found: NormsFindings) -> Rows:
 
 
 def _effectiveness(found: EffectivenessFindings) -> Rows:
-    rows = [("checkpoint", "attack", "mean loss", "% missing to the oracle", "accuracy")]
+    rows = [("checkpoint", "attack", "mean loss", "gap in %", "accuracy")]
     for model in found.models:
         for at in model.curve:
             gap = f"{at.gap:.2f} [{at.gap_low:.2f}, {at.gap_high:.2f}]"
@@ -111,6 +121,26 @@ def _transfer(found: TransferFindings) -> Rows:
     for row in found.rows:
         rows += [(row.source, name, _share(accuracy)) for name, accuracy in row.targets.items()]
     return rows
+
+
+def _masking(found: MaskingFindings, *, eps: float) -> Rows:
+    rows = [("attack", "eps", "accuracy"), ("clean", "", _share(found.clean))]
+    rows += [(attacked.attack, "1 x", _share(attacked)) for attacked in found.attacks]
+    for point in found.sweep:
+        rows.append((point.robust.attack, f"{point.eps / eps:.4g} x", _share(point.robust)))
+    return rows
+
+
+def _masking_notes(found: MaskingFindings, *, passes: int) -> Sequence[str]:
+    gradients = (found.ce_gradients, found.dlr_gradients)
+    zero = ", ".join(f"{one.loss} {one.zero}" for one in gradients)
+    non_finite = ", ".join(f"{one.loss} {one.non_finite}" for one in gradients)
+    return [
+        f"of {found.ce_gradients.n} correct images without gradient: {zero}; with one that is not "
+        f"finite: {non_finite}",
+        f"outputs from {found.lowest_output:.4g} to {found.highest_output:.4g}; predictions that "
+        f"change in {passes} passes: {found.changed_predictions}",
+    ]
 
 
 def _semantics(found: SemanticsFindings) -> Rows:

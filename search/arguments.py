@@ -108,7 +108,8 @@ def _add_checkpoints(commands_: Commands) -> None:
         "--engine",
         choices=("rampart", "pyautoattack"),
         default="rampart",
-        help="ours, which is sharded and faster, or the reference package (default: rampart)",
+        metavar="NAME",
+        help="rampart, which is faster (default), or pyautoattack, the reference",
     )
     add.add_argument(
         "--shards", type=int, default=0, metavar="N", help="default: one for each GPU or core"

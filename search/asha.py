@@ -8,6 +8,16 @@ import math
 from collections.abc import Sequence
 
 
+def find_cutoff(others: Sequence[float], *, reduction: int) -> float | None:
+    """Returns the score from which on a trial goes on, or None if it does so whatever it shows.
+
+    Args:
+        others: As for `keeps_going`.
+    """
+    places = (len(others) + 1) // reduction
+    return sorted(others, reverse=True)[places - 1] if places else None
+
+
 def keeps_going(score: float, others: Sequence[float], *, reduction: int) -> bool:
     """Whether a trial with `score` belongs to the best 1 / `reduction` seen at its rung.
 
@@ -20,7 +30,5 @@ def keeps_going(score: float, others: Sequence[float], *, reduction: int) -> boo
     """
     if math.isnan(score):
         return False
-    seen = sorted([*others, score], reverse=True)
-    if len(seen) < reduction:
-        return True
-    return score >= seen[len(seen) // reduction - 1]
+    cutoff = find_cutoff(others, reduction=reduction)
+    return cutoff is None or score >= cutoff

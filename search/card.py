@@ -110,7 +110,6 @@ def _results(result: EvaluationResult) -> str:
         "images broken first by": order or "none",
         "largest perturbation": f"{result.largest_perturbation:.6f} ({result.threat.norm})",
         "split": result.split,
-        "seconds of evaluation": f"{result.seconds:.0f}",
     }
     return f"{_table(rows)}\n\nIntervals are Wilson's, 95 %."
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from evaluation.config import EarlyCheckConfig, ReferenceConfig
+from evaluation.config import EarlyCheckConfig, RaceConfig, ReferenceConfig
 from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config, Fraction
 from search.candidate import build_trial, recipe_sample
@@ -77,6 +77,8 @@ class LadderConfig(Config):
     """Epochs at which a trial is checked and may be stopped, rising; the last epoch is added."""
     reduction: int = Field(ge=2)
     """At a rung the best 1 / reduction of the trials seen there go on."""
+    race: RaceConfig
+    """When a check at a rung ends early; not at the last epoch, whose score promotes."""
 
 
 class BudgetConfig(Config):

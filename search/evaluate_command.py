@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -17,6 +17,11 @@ from search.lock import locked
 from search.overrides import override_or_refuse, parse_overrides
 from search.resources import WorkersConfig
 from trainers.config import TrialConfig, config_hash
+
+if TYPE_CHECKING:
+    import torch
+
+    from evaluation.task import Task
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -31,21 +36,30 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     Raises:
         UserError: For whatever the user can do about.
     """
-    from trainers.checkpoint import digest, find_checkpoint, load_model
+    import torch
+
+    from evaluation.task import load_task
+    from trainers.checkpoint import digest, find_checkpoint, read_checkpoint
 
     overrides = parse_overrides(arguments.overrides)
     try:
         path = find_checkpoint(Path(arguments.checkpoint)).absolute()
-        trial, _ = load_model(path)
+        trial = read_checkpoint(path).config
         config = override_or_refuse(
             _defaults(path, trial, arguments.protocol), overrides, what="the evaluation"
         )
+        _check_engine(config, trial, arguments)
+        task = load_task(path, config, data=arguments.data, threads=torch.get_num_threads())
         key = f"{digest(path)}-{config_hash(config)}-{arguments.engine}"
         out = path.parent / "evaluations" / key
+        if not (out / "result.json").exists():
+            _check(task, config, console)
         out.mkdir(parents=True, exist_ok=True)
         with locked(out, again="the same command"):
-            run = _by_package if arguments.engine == "pyautoattack" else _by_engine
-            result = run(path, config, out, arguments, console)
+            if arguments.engine == "pyautoattack":
+                result = _by_package(task, config, out, console)
+            else:
+                result = _by_engine(path, task, config, out, arguments, console)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     _show(result, out, console)
@@ -60,7 +74,7 @@ def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> Evaluation
     known = named_protocol(
         protocol, trained_threat=trial.threat, test_images=trial.data.test_images
     )
-    images, seed, batch_size = known.n, 0, 256 if torch.cuda.is_available() else 32
+    images, seed, batch_size = known.n, 0, 256 if torch.cuda.is_available() else 64
     for parent in checkpoint.parents:
         if (parent / "config.yaml").is_file() and protocol == TRAINED:
             reference = read_experiment(SearchFolder(root=parent)).reference
@@ -78,30 +92,43 @@ def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> Evaluation
     )
 
 
-def _by_package(
-    checkpoint: Path,
-    config: EvaluationConfig,
-    out: Path,
-    arguments: argparse.Namespace,
-    console: Console,
-) -> EvaluationResult:
-    import torch
+def _check_engine(
+    config: EvaluationConfig, trial: TrialConfig, arguments: argparse.Namespace
+) -> None:
+    """Raises UserError or ValueError for what the engine cannot do."""
+    from evaluation.shard import attacks_for
 
-    from evaluation.evaluate import evaluate_task
-    from evaluation.shard import check_task
-    from evaluation.task import load_task
-
-    if arguments.shards > 1 or config.precision != "fp32" or config.compile:
+    if arguments.shards < 0:
+        raise UserError(
+            f"--shards must be at least 1, or 0 for one for each GPU or core, got "
+            f"{arguments.shards}"
+        )
+    if arguments.engine == "rampart":
+        attacks_for(config, trial)  # refuses those that it does not run
+        return
+    is_shared = arguments.shards > 1 or arguments.address is not None
+    if is_shared or config.precision != "fp32" or config.compile:
         raise UserError(
             "the package runs in one process, in float32 and without compilation; leave --shards, "
-            "precision and compile out, or take --engine rampart"
+            "--address, precision and compile out, or take --engine rampart"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = torch.get_num_threads()
-    task = load_task(checkpoint, config, data=arguments.data, threads=threads)
+
+
+def _check(task: "Task", config: EvaluationConfig, console: Console) -> None:
+    """Refuses what no attack should begin with, and prints warnings."""
+    from evaluation.shard import check_task
+
+    device = _device()
     task.model.to(device)
-    if not (out / "result.json").exists():
-        _warn(check_task(task, config, device=device), console)
+    for warning in check_task(task, config, device=device):
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
+def _by_package(
+    task: "Task", config: EvaluationConfig, out: Path, console: Console
+) -> EvaluationResult:
+    from evaluation.evaluate import evaluate_task
+
     reference = ReferenceConfig(
         version=config.version,
         attacks=config.attacks,
@@ -113,27 +140,23 @@ def _by_package(
         task,
         reference,
         out,
-        device=device,
+        device=_device(),
         on_batch=lambda done, total: console.print(f"attacked {done} of {total} images"),
     )
 
 
 def _by_engine(
     checkpoint: Path,
+    task: "Task",
     config: EvaluationConfig,
     out: Path,
     arguments: argparse.Namespace,
     console: Console,
 ) -> EvaluationResult:
-    import torch
-
     from evaluation.finish import finish, read_finished
     from evaluation.shard import ShardPayload, claim_state, identity_of, run_shard
-    from evaluation.task import load_task
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    threads = torch.get_num_threads()
-    task = load_task(checkpoint, config, data=arguments.data, threads=threads)
+    device = _device().type
     if finished := read_finished(task, config, out=out, device=device):
         return finished
     state = out / "state"
@@ -154,17 +177,13 @@ def _by_engine(
     ]
     progress = _Progress(task.trial, config, state, console)
     if shards == 1 and arguments.address is None:
-        warnings = list(run_shard(payloads[0], progress.tell))
+        run_shard(payloads[0], progress.tell)
     else:
-        warnings = _on_ray(payloads, device, arguments.address, progress)
-    _warn(warnings, console)
-    task.model.to(torch.device(device))
-    return finish(task, config, state=state, out=out, device=torch.device(device))
+        _on_ray(payloads, device, arguments.address, progress)
+    return finish(task, config, state=state, out=out, device=_device())
 
 
-def _on_ray(
-    payloads: list[Any], device: str, address: str | None, progress: "_Progress"
-) -> list[str]:
+def _on_ray(payloads: list[Any], device: str, address: str | None, progress: "_Progress") -> None:
     from search.cluster.connect import connected
     from search.cluster.shards import run_shards
 
@@ -176,7 +195,7 @@ def _on_ray(
         worker_restarts=0,
     )
     with connected(address, resources, concurrent=1):
-        return run_shards(payloads, resources, on_poll=progress.tell)
+        run_shards(payloads, resources, on_poll=progress.tell)
 
 
 class _Progress:
@@ -218,17 +237,18 @@ class _Progress:
         return estimate(read_journals(self._state), self._stages, images=self._images)
 
 
+def _device() -> "torch.device":
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _devices() -> int:
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _warn(warnings: tuple[str, ...] | list[str], console: Console) -> None:
-    for warning in dict.fromkeys(warnings):
-        console.print(f"warning: {warning}", soft_wrap=True)
 
 
 def _show(result: EvaluationResult, out: Path, console: Console) -> None:

@@ -26,6 +26,11 @@ class SearchFolder:
         return self.root / "trials"
 
     @property
+    def rung_scores(self) -> Path:
+        """What trials showed at their rungs, for the workers of others; see `search/rungs.py`."""
+        return self.root / "rungs.json"
+
+    @property
     def promoted(self) -> Path:
         """One folder per full run: record.json, checkpoint/, result.json, model_card.md."""
         return self.root / "promoted"

@@ -20,6 +20,7 @@ from search.errors import explain
 from search.folder import SearchFolder
 from search.recipes import RECIPES
 from search.records import TrialRecord, read_records, write_record
+from search.rungs import rung_scores, write_rung_scores
 from search.space import suggest
 from search.study import REASON_ATTR, RECIPE_ATTR, set_constraints
 from trainers.config import TrialConfig, config_hash
@@ -49,6 +50,8 @@ class Ledger:
         """Why no more trials come although the budget is not spent; empty if they do."""
         self._last_rejection = ""
         self._records = {record.key: record for record in read_records(folder.trials)}
+        self._scores = rung_scores(self._records.values(), rungs=experiment.ladder.rungs)
+        write_rung_scores(folder.rung_scores, self._scores)  # a kill may have come before
         self._settle()
         self._unfinished = [
             trial._trial_id  # pyright: ignore[reportPrivateUsage]
@@ -208,13 +211,13 @@ class Ledger:
     def _stop_reason(self, record: TrialRecord, epoch: int, check: Check) -> str:
         if epoch >= record.config.epochs:
             return ""
-        others = [
-            other_check.robust.value
-            for other in self._records.values()
-            if other.key != record.key
-            for other_epoch, other_check in other.checks
-            if other_epoch == epoch
-        ]
+        if check.missed is not None:
+            return (
+                f"rung {epoch}: robust accuracy {check.robust.value:.3f} on the first "
+                f"{check.robust.n} images leaves {check.missed:.3f}, of the last that would go on, "
+                "out of reach"
+            )
+        others = self._scores.of_others(epoch, key=record.key)
         reduction = self._experiment.ladder.reduction
         if keeps_going(check.robust.value, others, reduction=reduction):
             return ""
@@ -255,6 +258,10 @@ class Ledger:
     def _write(self, record: TrialRecord) -> None:
         self._records[record.key] = record
         write_record(self._folder.record(record.key), record)
+        scores = rung_scores(self._records.values(), rungs=self._experiment.ladder.rungs)
+        if scores != self._scores:
+            self._scores = scores
+            write_rung_scores(self._folder.rung_scores, scores)
         self._on_change(self.records)
 
 

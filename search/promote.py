@@ -149,6 +149,7 @@ def _payload(folder: SearchFolder, experiment: ExperimentConfig, run: FullRun) -
             trial=run.config,
             rungs=(),
             early_check=experiment.early_check,
+            race=None,
             resources=experiment.resources,
             checkpoints=experiment.checkpoints,
             checkpoint=str(root / "checkpoint"),

@@ -81,7 +81,7 @@ class TrialRecord(Config):
 
     @property
     def last_raw_check(self) -> Check | None:
-        """The check of the raw weights beside `last_check`; None where nothing is averaged."""
+        """The check of the raw weights beside `last_check`; None where there is none."""
         history = self.progress.history if self.progress else ()
         return next((e.raw_check for e in reversed(history) if e.check is not None), None)
 

@@ -39,6 +39,7 @@ def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> 
         f"Training: {_hours(train, experiment)}.",
         f"Early checks: {_hours(checks, experiment)}, {share:.1f} % of training and checks; "
         f"of the median trial, {median:.1f} % of its training.",
+        _racing_line(records, images=experiment.early_check.images),
         _startup_line(records),
     ]
 
@@ -75,6 +76,16 @@ def _hours(seconds: float, experiment: ExperimentConfig) -> str:
         held = resources.workers * resources.gpus_per_worker
         return f"{seconds * held / 3600:.2f} GPU-hours"
     return f"{seconds * resources.workers * resources.cpus_per_worker / 3600:.2f} CPU-hours"
+
+
+def _racing_line(records: Sequence[TrialRecord], *, images: int) -> str:
+    checks = [check for record in records for _, check in record.checks]
+    spared = [images - check.robust.n for check in checks if check.missed is not None]
+    share = 100 * sum(spared) / (images * len(checks)) if checks else 0.0
+    return (
+        f"Racing: {len(spared)} of {len(checks)} checks ended early, which spared {share:.1f} % of "
+        "their images."
+    )
 
 
 def _startup_line(records: Sequence[TrialRecord]) -> str:

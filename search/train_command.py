@@ -81,6 +81,7 @@ def _payload(folder: TrainingFolder, config: TrainingConfig) -> FullRunPayload:
         trial=config.trial,
         rungs=tuple(range(1, config.trial.epochs)),
         early_check=config.validation,
+        race=None,
         resources=config.resources,
         checkpoints=config.checkpoints,
         checkpoint=str(folder.checkpoints),

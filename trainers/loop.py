@@ -34,6 +34,9 @@ STEPS_PER_LOOK = 10
 for the device."""
 _NOT_FINITE = 3
 """Above every `Request`: no state is yielded."""
+Evaluate = Callable[[nn.Module, int | None], Check]
+"""Checks a model in eval mode. The epoch, counted from 1, says which decision hangs on the check; None:
+none does."""
 
 
 def fit(
@@ -41,7 +44,7 @@ def fit(
     *,
     images: Images,
     rungs: Collection[int],
-    evaluate: Callable[[nn.Module], Check] | None,
+    evaluate: Evaluate | None,
     group: Group,
     resume: TrainState | None,
     start: CleanStart | None,
@@ -52,8 +55,8 @@ def fit(
     Args:
         images: The train split; what does not fill a batch is left out, another part each epoch.
         rungs: Epochs, counted from 1, after which `evaluate` runs; the last epoch always does.
-        evaluate: Gets the scored weights in eval mode, on rank 0 only: elsewhere `check` is None.
-            Without it nothing is checked.
+        evaluate: Gets the scored weights, on rank 0 only: elsewhere `check` is None. Without it
+            nothing is checked.
         resume: A state of the same config and images.
         start: The clean training to begin from, where the config asks for one; not read with
             `resume`.
@@ -74,7 +77,7 @@ def fit(
 def _epochs(
     session: Session,
     rungs: Collection[int],
-    evaluate: Callable[[nn.Module], Check] | None,
+    evaluate: Evaluate | None,
     ask: Callable[[], Request],
 ) -> Iterator[TrainState]:
     while session.epoch < session.config.epochs:
@@ -92,11 +95,13 @@ def _epochs(
         yield state_of(session)
 
 
-def _checks(session: Session, evaluate: Callable[[nn.Module], Check]) -> dict[str, object]:
-    raw = evaluate(session.model.eval())
+def _checks(session: Session, evaluate: Evaluate) -> dict[str, object]:
+    raw = session.model.eval()
     if session.ema is None:
-        return {"check": raw}
-    return {"check": evaluate(session.ema.averaged), "raw_check": raw}
+        return {"check": evaluate(raw, session.epoch)}
+    check = evaluate(session.ema.averaged, session.epoch)
+    # The two are compared on the same images, which a check that ended early has not seen.
+    return {"check": check, "raw_check": evaluate(raw, None) if check.missed is None else None}
 
 
 def _note(session: Session, **update: object) -> None:

@@ -70,6 +70,9 @@ class Check(Config):
     robust: Accuracy
     probe: Probe | None = None
     """Of the same images; None where it was not made, as in records of earlier versions."""
+    missed: Fraction | None = None
+    """Robust accuracy that was surely out of reach when the check ended before its last image; None
+    where it saw them all."""
     seconds: float = Field(ge=0)
     """With the probe."""
 
@@ -89,7 +92,8 @@ class EpochMetrics(Config):
     check: Check | None
     """Of the scored weights: the averaged ones where the EMA is on."""
     raw_check: Check | None
-    """Of the raw weights beside the averaged ones; None where the EMA is off."""
+    """Of the raw weights beside the averaged ones; None where the EMA is off, and where `check`
+    ended before its last image."""
 
     @property
     def check_seconds(self) -> float:

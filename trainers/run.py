@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torch import nn
-
 from trainers.atomic import remove_drafts
 from trainers.checkpoint import CleanStart, TrainState
 from trainers.clean_start import clean_start
 from trainers.config import CheckpointsConfig, TrialConfig
 from trainers.data.load import Images, changed_images, write_manifests
 from trainers.group import Group
-from trainers.loop import fit
-from trainers.metrics import Check, Progress
+from trainers.loop import Evaluate, fit
+from trainers.metrics import Progress
 from trainers.saving import Saver, load_together
 from trainers.session import begin_session, state_of
 from trainers.stop import Request, StoppedError
@@ -44,7 +42,7 @@ def run_trial(
     checkpoints: CheckpointsConfig,
     clean_recipe: TrialConfig,
     rungs: Collection[int],
-    evaluate: Callable[[nn.Module], Check],
+    evaluate: Evaluate,
     must_stop: Callable[[], bool],
     report: Callable[[Progress], None],
 ) -> None:

@@ -15,13 +15,13 @@ import ray.train
 import torch
 import torch.distributed as dist
 from ray.train.collective import broadcast_from_rank_zero
-from torch import nn
 
 from models.config import Config
 from trainers.config import CheckpointsConfig, TrialConfig
 from trainers.data.load import load_train
 from trainers.group import Group
-from trainers.metrics import NODE, PROGRESS, Check, Progress
+from trainers.loop import Evaluate
+from trainers.metrics import NODE, PROGRESS, Progress
 from trainers.run import Place, run_trial
 
 
@@ -48,7 +48,7 @@ class WorkerPayload(Config):
 
 def train_worker(
     payload: WorkerPayload,
-    evaluate: Callable[[nn.Module], Check],
+    evaluate: Evaluate,
     *,
     must_stop: Callable[[], bool],
 ) -> None:

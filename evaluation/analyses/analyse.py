@@ -20,6 +20,7 @@ from evaluation.analyses import (
     eps_curve,
     features,
     gradients,
+    masking,
     norms,
     semantics,
     transfer,
@@ -54,6 +55,7 @@ RUNS = {
     "semantics": Kind(run=semantics.run, result=semantics.SemanticsResult),
     "gradients": Kind(run=gradients.run, result=gradients.GradientsResult),
     "features": Kind(run=features.run, result=features.FeaturesResult),
+    "masking": Kind(run=masking.run, result=masking.MaskingResult),
 }
 
 

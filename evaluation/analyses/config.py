@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -18,11 +19,12 @@ KINDS = {
     "semantics": "what other classifiers see in the perturbation alone",
     "gradients": "pictures of input gradients and perturbations",
     "features": "pictures that the model takes for each class, made from noise",
+    "masking": "signs that gradients mislead attacks, so that robustness only seems to be there",
 }
 """What `rampart analyse` knows, and what each shows."""
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """Makes a list of a single value or of text such as "2/255,4/255"."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -30,11 +32,11 @@ def _listed(value: object) -> object:
 
 
 Eps = Annotated[float, BeforeValidator(parse_fraction), Field(gt=0)]
-EpsList = Annotated[tuple[Eps, ...], BeforeValidator(_listed), Field(min_length=1)]
+EpsList = Annotated[tuple[Eps, ...], BeforeValidator(listed), Field(min_length=1)]
 StepsList = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed), Field(min_length=1)
+    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(listed), Field(min_length=1)
 ]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class ImagesConfig(Config):
@@ -112,7 +114,7 @@ class ConvergenceConfig(ImagesConfig):
     """The first so many of `images` that are right without attack; 32 in Debenedetti et al."""
     starts: int = Field(ge=1)
     """Random starts of each point; 20 there."""
-    steps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)] = Field(
+    steps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(listed)] = Field(
         min_length=1
     )
     """Rising numbers of steps after which the loss is noted; 0 is the start. 0, 1, 2, 5, 10, 50,
@@ -188,7 +190,7 @@ class GradientsConfig(ImagesConfig):
 class FeaturesConfig(Config):
     """Images made from uniform noise by PGD towards each class."""
 
-    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)] = Field(
+    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(listed)] = Field(
         min_length=1
     )
     """Numbers of the classes that are aimed at."""
@@ -202,6 +204,12 @@ class FeaturesConfig(Config):
     """Images made together; it changes no result."""
     seed: int = Field(ge=0)
     """With the class it seeds its noise."""
+
+
+def timm_judge(text: str) -> tuple[str, Path] | None:
+    """Returns name and file of a judge that is a model of timm; None for a checkpoint of ours."""
+    name, colon, file = text.partition(":")
+    return (name, Path(file)) if colon and "/" not in name else None
 
 
 def _check_rises(name: str, values: Sequence[float] | Sequence[int]) -> None:

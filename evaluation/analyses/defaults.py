@@ -1,6 +1,6 @@
 """What an analysis asks of a trained model where nothing is overridden. Light: no torch.
 
-Steps, points and starts are those of the papers that `config.py` names; a result keeps them all.
+Steps, points and starts are those of the papers that the configs name; a result keeps them all.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ from evaluation.analyses.config import (
     StrongAttack,
     TransferConfig,
 )
+from evaluation.masking_config import MaskingConfig
 from models.config import Config
 from trainers.config import TrialConfig
 from trainers.threat import ThreatModel
@@ -69,6 +70,8 @@ def default_config(kind: str, trial: TrialConfig) -> Config:
         case "gradients":
             few = _images(trial, at_most=6)
             return GradientsConfig(**few, threat=threat, steps=100, reach=2.5)
+        case "masking":
+            return _masking(trial)
         case _:
             return _features(trial)
 
@@ -93,6 +96,26 @@ def _images(trial: TrialConfig, *, at_most: int) -> dict[str, Any]:
 def _strong(trial: TrialConfig) -> StrongAttack:
     """As many steps and targets as AutoAttack's."""
     return StrongAttack(ce_steps=100, t_steps=100, targets=min(9, trial.data.num_classes - 1))
+
+
+def _masking(trial: TrialConfig) -> MaskingConfig:
+    return MaskingConfig(
+        **_images(trial, at_most=256),
+        threat=trial.threat,
+        passes=5,
+        logit_change=1e-4,
+        probability_slack=1e-5,
+        zero_gradients=0.0,
+        apgd_steps=20,
+        eps_factors=(0.25, 0.5, 2, 4, 8),
+        unbroken=0.01,
+        few_steps=10,
+        many_steps=100,
+        square_queries=500,
+        noise_draws=10,
+        black_box_gain=0.002,
+        loss_gap=0.04,
+    )
 
 
 def _features(trial: TrialConfig) -> FeaturesConfig:

@@ -30,12 +30,6 @@ class Resized(nn.Module):
         return self.model(F.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 1))
 
 
-def timm_judge(text: str) -> tuple[str, Path] | None:
-    """Returns the name and the file of NAME:FILE; None if `text` is a path."""
-    name, colon, file = text.partition(":")
-    return (name, Path(file)) if colon and "/" not in name else None
-
-
 def load_timm(name: str, file: Path, *, num_classes: int) -> tuple[nn.Module, int]:
     """Builds a model of timm with the weights in `file`, and returns the side of its images.
 

@@ -14,8 +14,9 @@ from evaluation.analyses.config import (
     ImagesConfig,
     SemanticsConfig,
     TransferConfig,
+    timm_judge,
 )
-from evaluation.analyses.judges import Resized, file_digest, load_timm, timm_judge
+from evaluation.analyses.judges import Resized, file_digest, load_timm
 from evaluation.analyses.outcome import AnalysedImages, AnalysedModel, Subject
 from evaluation.weights import model_hash
 from models.config import Config
@@ -62,22 +63,6 @@ def checkpoints_of(kind: str, path: Path) -> list[Path]:
     return [found]
 
 
-def subject_digest(checkpoints: Sequence[Path], config: Config) -> str:
-    """Returns 12 hex digits that name all models of an analysis, also where one file is replaced.
-
-    Raises:
-        OSError: If a file is not there.
-    """
-    others = [
-        file_digest(pair[1]) if (pair := timm_judge(t)) else digest(find_checkpoint(Path(t)))
-        for t in _others(config)
-    ]
-    digests = [*map(digest, checkpoints), *others]
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:12]
-
-
 def load_subject(
     checkpoints: Sequence[Path], config: Config, *, device: torch.device
 ) -> LoadedSubject:
@@ -109,6 +94,13 @@ def load_subject(
         if isinstance(config, ImagesConfig)
         else None,
     )
+
+
+def models_digest(models: Sequence[AnalysedModel]) -> str:
+    """Returns 12 hex digits that name the files of all models: of one, its own digest."""
+    if len(models) == 1:
+        return models[0].digest
+    return hashlib.sha256(" ".join(model.digest for model in models).encode()).hexdigest()[:12]
 
 
 def _others(config: Config) -> tuple[str, ...]:

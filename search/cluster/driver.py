@@ -26,6 +26,7 @@ from models.config import Config
 from search.cluster.elastic import ElasticTrainer, LeaveDraining, Notice, scaling_config
 from search.cluster.reaper import RememberPlacementGroup
 from search.resources import WorkersConfig
+from search.rungs import RungRace
 from trainers.config import CheckpointsConfig, TrialConfig
 from trainers.stop import StoppedError
 
@@ -48,6 +49,8 @@ class DriverPayload(Config):
     trial: TrialConfig
     rungs: tuple[int, ...]
     early_check: EarlyCheckConfig
+    race: RungRace | None
+    """None: no decision hangs on a check, so that each sees all its images."""
     resources: WorkersConfig
     checkpoints: CheckpointsConfig
     checkpoint: str
@@ -113,17 +116,30 @@ def train_on_worker(config: dict[str, str]) -> None:
 
 
 def _train_on_worker(payload: DriverPayload) -> None:
-    from functools import partial
-
     import torch
+    from torch import nn
 
     from evaluation.early import early_check
     from trainers import stop
     from trainers.data.load import load_held_out
+    from trainers.metrics import Check
     from trainers.worker import WorkerPayload, train_worker
 
     trial, threads = payload.trial, payload.resources.cpus_per_worker
-    device = payload.resources.device
+    device, race = payload.resources.device, payload.race
+    images = load_held_out(trial.data, "select", threads=threads)
+
+    def evaluate(model: nn.Module, epoch: int | None) -> Check:
+        is_raced = race is not None and epoch is not None
+        return early_check(
+            model,
+            images,
+            trial.threat,
+            payload.early_check,
+            pending=race.pending(epoch, key=payload.key) if is_raced else None,
+            device=torch.device(device),
+        )
+
     train_worker(
         WorkerPayload(
             trial=trial,
@@ -137,13 +153,7 @@ def _train_on_worker(payload: DriverPayload) -> None:
             threads=threads,
             device=device,
         ),
-        partial(
-            early_check,
-            images=load_held_out(trial.data, "select", threads=threads),
-            threat=trial.threat,
-            config=payload.early_check,
-            device=torch.device(device),
-        ),
+        evaluate,
         must_stop=stop.must_stop.is_set,
     )
 

@@ -15,6 +15,7 @@ from search.cluster.reaper import reap
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.ledger import Ledger
+from search.rungs import RungRace
 from trainers.metrics import NODE, PROGRESS, Progress
 
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
@@ -61,11 +62,15 @@ class LedgerSearcher(Searcher):
         record = self._ledger.next_trial()
         if record is None:
             return Searcher.FINISHED
+        ladder = self._experiment.ladder
         payload = DriverPayload(
             key=record.key,
             trial=record.config,
-            rungs=self._experiment.ladder.rungs,
+            rungs=ladder.rungs,
             early_check=self._experiment.early_check,
+            race=RungRace(
+                scores=str(self._folder.rung_scores), reduction=ladder.reduction, race=ladder.race
+            ),
             resources=self._experiment.resources,
             checkpoints=self._experiment.checkpoints,
             checkpoint=str(self._folder.trials / record.key / "checkpoint"),

@@ -45,14 +45,16 @@ def task() -> tuple[Tensor, Tensor]:
     return images.floats(torch.arange(N)), images.labels
 
 
-def lanes_for(threat: ThreatModel, lanes: int, *, passes: int = 1) -> Lanes:
+def lanes_for(
+    threat: ThreatModel, lanes: int, *, passes: int = 1
+) -> ApgdLanes | ApgdL1Lanes:
     kind = ApgdL1Lanes if threat.norm == "l1" else ApgdLanes
     net = trained_net()
     shape = torch.Size((3, 8, 8))
     return kind(net, threat, lanes=lanes, shape=shape, device=CPU, passes=passes)
 
 
-def run_together(threat: ThreatModel, items: Sequence[Item]) -> Lanes:
+def run_together(threat: ThreatModel, items: Sequence[Item]) -> ApgdLanes | ApgdL1Lanes:
     x, y = task()
     attack = lanes_for(threat, len(items))
     attack.begin(torch.arange(len(items)), x, y, items)

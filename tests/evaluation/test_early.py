@@ -104,7 +104,7 @@ def test_early_check_is_never_below_the_reference() -> None:
 def test_check_names_its_attack_and_counts_the_flags() -> None:
     images = tiny_images(45, seed=2)
 
-    check = early_check(trained_net(), images, LINF, EARLY, device=CPU)
+    check = early_check(trained_net(), images, LINF, EARLY, pending=None, device=CPU)
 
     flags = early_flags(trained_net(), images, LINF, EARLY, device=CPU)
     assert (check.clean.attack, check.clean.n) == ("clean", 40)
@@ -118,7 +118,7 @@ def test_model_is_left_as_it_was() -> None:
     net.layers[0].requires_grad_(False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
 
-    early_check(net, tiny_images(40, seed=2), LINF, EARLY, device=CPU)
+    early_check(net, tiny_images(40, seed=2), LINF, EARLY, pending=None, device=CPU)
 
     assert all(module.training for module in net.modules())
     assert [p.requires_grad for p in net.parameters()] == [False, False, True, True, True, True]
@@ -150,7 +150,7 @@ def test_more_targets_than_wrong_classes_are_refused() -> None:
     config = with_fields(targets=CLASSES)
 
     with pytest.raises(ValueError, match=r"targets \(5\) must be less than the number of classes"):
-        early_check(trained_net(), tiny_images(40, seed=2), LINF, config, device=CPU)
+        early_check(trained_net(), tiny_images(40, seed=2), LINF, config, pending=None, device=CPU)
 
 
 def test_every_image_and_attack_has_its_own_seed() -> None:

@@ -7,26 +7,24 @@ from collections.abc import Callable
 import pytest
 import torch
 from pyautoattack import checks
-from tiny_task import CPU, L1, L2, LINF, TinyNet, tiny_images, trained_net
+from tiny_task import CPU, L1, L2, LINF, robust_net, tiny_images, trained_net
 from torch import Tensor, nn
 
 from evaluation.masking import masking_signs
 from evaluation.masking_config import MaskingConfig
-from evaluation.masking_report import (
-    MaskingReport,
-    signs_of,
-)
+from evaluation.masking_report import MaskingReport, signs_of
 from trainers.attacks.gradient import input_gradient
-from trainers.attacks.losses import cross_entropy, dlr
-from trainers.attacks.pgd import pgd
+from trainers.attacks.losses import dlr
 from trainers.data.images import ImageSet
 from trainers.threat import ThreatModel
 
 IMAGES = 64
 CONFIG = MaskingConfig(
+    split="test",
     images=IMAGES,
     batch_size=64,
     seed=4,
+    threat=LINF,
     passes=5,
     logit_change=1e-4,
     probability_slack=1e-5,
@@ -42,26 +40,6 @@ CONFIG = MaskingConfig(
     loss_gap=0.04,
 )
 """The thresholds that the strings of the config name, with fewer images, steps and queries."""
-
-
-@functools.cache
-def robust_net() -> nn.Module:
-    """Trains a network on PGD-2 at `LINF`; shared, so a test must leave it as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        net, train = TinyNet(), tiny_images(200, seed=1)
-        x, y = train.floats(torch.arange(200)), train.labels
-        optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
-
-        def loss(logits: Tensor) -> Tensor:
-            return cross_entropy(logits, y)
-
-        for _ in range(30):
-            x_adv = pgd(net, x, LINF, steps=2, step_size=LINF.eps / 2, loss=loss, start=x)
-            optimizer.zero_grad()
-            loss(net(x_adv)).mean().backward()
-            optimizer.step()
-    return net.eval()
 
 
 class Wrapped(nn.Module):
@@ -141,8 +119,16 @@ def masked(name: str) -> nn.Module:
     return Wrapped(robust_net(), before, after)
 
 
-def look(model: nn.Module, threat: ThreatModel = LINF) -> MaskingReport:
-    return masking_signs(model, tiny_images(IMAGES, seed=9), threat, CONFIG, device=CPU)
+def look(
+    model: nn.Module, threat: ThreatModel = LINF, *, images: ImageSet | None = None
+) -> MaskingReport:
+    return masking_signs(
+        model,
+        images or tiny_images(IMAGES, seed=9),
+        CONFIG.model_copy(update={"threat": threat}),
+        device=CPU,
+        report=lambda _: None,
+    )
 
 
 @functools.cache
@@ -236,7 +222,7 @@ def test_on_two_linear_logits_the_sweep_is_what_no_attack_can_break() -> None:
     images = ImageSet(images=pixels, labels=(margins < 0).to(torch.int64))
     threat = ThreatModel(norm="linf", eps=2 / 255)
 
-    report = masking_signs(nn.Sequential(nn.Flatten(), linear), images, threat, CONFIG, device=CPU)
+    report = look(nn.Sequential(nn.Flatten(), linear), threat, images=images)
 
     for outcome in report.measured.sweep:
         withstands = margins.abs() > outcome.eps * difference.abs().sum()
@@ -266,7 +252,7 @@ def test_a_report_survives_json_and_its_signs_follow_from_its_numbers() -> None:
     again = MaskingReport.model_validate_json(report.model_dump_json())
 
     assert again == report
-    assert signs_of(again.measured, again.config) == report.signs
+    assert signs_of(again.measured, CONFIG) == report.signs
 
 
 def test_every_outcome_names_its_attack_and_only_square_and_noise_build_on_others() -> None:
@@ -288,7 +274,7 @@ def test_a_network_that_gets_nothing_right_has_no_sign() -> None:
     images = tiny_images(IMAGES, seed=9)
     wrong = ImageSet(images=images.images, labels=(images.labels + 1) % 5)
 
-    assert masking_signs(robust_net(), wrong, LINF, CONFIG, device=CPU).signs == ()
+    assert look(robust_net(), images=wrong).signs == ()
 
 
 def test_logits_that_are_not_finite_are_refused() -> None:

@@ -7,12 +7,15 @@ from pydantic import ValidationError
 
 from evaluation.masking_config import MaskingConfig
 from evaluation.masking_report import GradientCounts, Measurements, Outcome, signs_of
+from trainers.threat import ThreatModel
 
 N = 256
 CONFIG = MaskingConfig(
+    split="test",
     images=N,
     batch_size=64,
     seed=0,
+    threat=ThreatModel(norm="linf", eps=0.03),
     passes=5,
     logit_change=1e-4,
     probability_slack=1e-5,

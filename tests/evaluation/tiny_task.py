@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from evaluation.autoattack import AttackedBatch, attack_batch
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
+from trainers.attacks.losses import cross_entropy
+from trainers.attacks.pgd import pgd
 from trainers.data.images import ImageSet
 from trainers.threat import ThreatModel
 
@@ -65,6 +67,26 @@ def trained_net() -> TinyNet:
         for _ in range(60):
             optimizer.zero_grad()
             F.cross_entropy(net(x + 0.06 * torch.randn_like(x).sign()), train.labels).backward()
+            optimizer.step()
+    return net.eval()
+
+
+@functools.cache
+def robust_net() -> TinyNet:
+    """Trains a network on PGD-2 at `LINF`; shared, so a test must leave it as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net, train = TinyNet(), tiny_images(200, seed=1)
+        x, y = train.floats(torch.arange(200)), train.labels
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+
+        def loss(logits: Tensor) -> Tensor:
+            return cross_entropy(logits, y)
+
+        for _ in range(30):
+            x_adv = pgd(net, x, LINF, steps=2, step_size=LINF.eps / 2, loss=loss, start=x)
+            optimizer.zero_grad()
+            loss(net(x_adv)).mean().backward()
             optimizer.step()
     return net.eval()
 

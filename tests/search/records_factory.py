@@ -9,6 +9,7 @@ import yaml
 from base_trial import base_trial
 from diagnosis_factory import DIAGNOSIS, probe
 
+from evaluation.engine.stages import version_attacks
 from evaluation.result import EvaluationResult
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
@@ -59,7 +60,11 @@ def experiment(root: Path, *, trials: int = 12) -> ExperimentConfig:
             "constraints": {},
             "warm_start": ["canonical"],
             "sampler": {"name": "tpe", "seed": 0, "startup_trials": 4},
-            "ladder": {"rungs": [3, 6], "reduction": 3},
+            "ladder": {
+                "rungs": [3, 6],
+                "reduction": 3,
+                "race": {"first_block": 30, "alpha": 0.05},
+            },
             "early_check": {
                 "images": 120,
                 "ce_steps": 10,
@@ -229,21 +234,24 @@ def full_run(key: str, *, origin: str = "tpe", seed: int = 7) -> FullRun:
 def result(*, clean: int, robust: int, n: int = 240, first: int = 0) -> EvaluationResult:
     """Returns a result whose robust images are `robust` ones from index `first` on."""
     flags = tuple(first <= index < first + robust for index in range(n))
-    return EvaluationResult(
-        schema_version=1,
-        attack="autoattack-standard",
-        attack_package="pyautoattack 0.2.0",
-        threat=trial_config().threat,
-        split="test",
-        data_hash="da1ada1ada1a",
-        model_hash="0de10de10de1",
-        config_hash="c0ffeec0ffee",
-        seed=0,
-        is_clean_correct=tuple(index < clean for index in range(n)),
-        is_robust=flags,
-        broken_by={"apgd-ce": clean - robust - 4, "apgd-t": 3, "fab-t": 1, "square": 0},
-        largest_perturbation=4 / 255,
-        seconds=300.0,
+    return EvaluationResult.model_validate(
+        {
+            "schema_version": 2,
+            "attack": "autoattack-standard",
+            "attack_package": "pyautoattack 0.2.0",
+            "attacks": version_attacks("standard", "linf", num_classes=12),
+            "precision": "fp32",
+            "threat": trial_config().threat,
+            "split": "test",
+            "data_hash": "da1ada1ada1a",
+            "model_hash": "0de10de10de1",
+            "config_hash": "c0ffeec0ffee",
+            "seed": 0,
+            "is_clean_correct": tuple(index < clean for index in range(n)),
+            "is_robust": flags,
+            "broken_by": {"apgd-ce": clean - robust - 4, "apgd-t": 3, "fab-t": 1, "square": 0},
+            "largest_perturbation": 4 / 255,
+        }
     )
 
 

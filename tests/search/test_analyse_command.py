@@ -30,6 +30,7 @@ QUICK: dict[str, list[str]] = {
     "semantics": ["steps=2", "judges=b,other"],
     "gradients": ["steps=2"],
     "features": ["steps=2"],
+    "masking": ["apgd_steps=2", "few_steps=1", "many_steps=2", "square_queries=2"],
 }
 """Overrides for a kind that takes under a second."""
 JUDGE = "test_efficientnet"
@@ -221,13 +222,15 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["a", "semantics", f"judges={JUDGE}:ten.pt"],
         "a judge must have the classes of the checkpoint, 12, and the weights for"),
     "a judge without weights": (
-        ["a", "semantics", f"judges={JUDGE}:ghost.pt"], "No such file or directory"),
+        ["a", "semantics", f"judges={JUDGE}:ghost.pt"], "weights must be a file, found none"),
     "a judge that timm has not": (
         ["a", "semantics", "judges=test_efficientnets:judge.pt"], "nearest: test_efficientnet"),
     "a judge that is no model": (
         ["a", "semantics", f"judges={JUDGE}:half.pt"], "half.pt must hold the weights of timm's"),
     "a perturbation without a picture": (
         ["a", "semantics", "threat.norm=l2"], "threat.norm must be linf"),
+    "no eps that breaks all": (
+        ["a", "masking", "eps_factors=0.5"], "must contain a factor above 1, such as 8"),
     "a class that is not there": (
         ["a", "features", "classes=12"], "classes must be numbers below 12"),
 }
@@ -259,3 +262,16 @@ def test_a_damaged_result_is_refused_with_the_way_out(
     assert main(["analyse", "a", "transfer", *QUICK["transfer"]]) == 2
 
     assert "delete its folder to begin anew" in capsys.readouterr().err
+
+
+def test_a_result_of_other_images_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = run("transfer", *QUICK["transfer"])
+    tree = json.loads((out / "result.json").read_text())
+    tree["images"]["data_hash"] = "0" * 12
+    (out / "result.json").write_text(json.dumps(tree))
+
+    assert main(["analyse", "a", "transfer", *QUICK["transfer"]]) == 2
+
+    assert "belongs to another evaluation: images is" in capsys.readouterr().err

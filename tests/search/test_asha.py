@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from search.asha import keeps_going
+from search.asha import find_cutoff, keeps_going
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,22 @@ def test_the_decision_does_not_depend_on_the_order_of_the_others() -> None:
         }
 
         assert len(decisions) == 1
+
+
+def test_the_cutoff_is_the_least_score_that_goes_on() -> None:
+    draw = random.Random(1)
+    for reduction in (2, 3, 4):
+        for _ in range(100):
+            others = [draw.randint(0, 9) / 9 for _ in range(draw.randint(0, 9))]
+            going = [
+                score
+                for score in (i / 18 for i in range(19))
+                if keeps_going(score, others, reduction=reduction)
+            ]
+
+            cutoff = find_cutoff(others, reduction=reduction)
+
+            assert cutoff == (None if len(others) + 1 < reduction else min(going))
 
 
 def test_a_finished_rung_lets_the_published_share_through() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 from base_trial import TIMM
-from records_factory import check, record, search_folder, search_records, trial_config
+from checkpoint_factory import save_untrained
+from records_factory import record, search_folder, search_records, trial_config
 
 from models.layouts import read_state
 from search.arguments import build_parser
@@ -25,7 +26,10 @@ COMMANDS = [
     "resume",
     "status",
     "promote",
+    "train",
     "evaluate",
+    "analyse",
+    "compare",
     "export",
     "report",
     "recipe",
@@ -56,7 +60,11 @@ def test_help_fits_one_screen_and_has_an_example(
 
 
 def test_no_flag_has_grown() -> None:
-    """A new knob belongs in the experiment, where it is recorded, not on the command line."""
+    """A new knob belongs in the experiment, where it is recorded, not on the command line.
+
+    Of an evaluation, its config and the name of its folder record the protocol and the engine; the
+    other flags say where to work, and change no result.
+    """
     parser = build_parser()
     (action,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # pyright: ignore[reportPrivateUsage]
     flags = {
@@ -72,6 +80,11 @@ def test_no_flag_has_grown() -> None:
         "resume --address",
         "promote --address",
         "promote --top",
+        "evaluate --protocol",
+        "evaluate --engine",
+        "evaluate --shards",
+        "evaluate --data",
+        "evaluate --address",
         "train --address",
         "train --resume",
     }
@@ -147,19 +160,7 @@ def test_a_mistake_exits_with_2_and_one_message_and_leaves_nothing(
 def test_a_mistake_in_an_evaluation_exits_with_2(
     overrides: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = trial_config(data__train_images=96, epochs=1)
-    images = load_train(config)
-    check_ = check(10, 5)
-    states = fit(
-        config,
-        images=images,
-        rungs=(),
-        evaluate=lambda _: check_,
-        group=alone(torch.device("cpu")),
-        resume=None,
-        start=None,
-    )
-    save_checkpoint(tmp_path / "model", next(states))
+    save_untrained(tmp_path / "model", seed=0)
 
     assert main(["evaluate", "model", *overrides]) == 2
 

@@ -5,6 +5,7 @@ import optuna
 import pytest
 from diagnosis_factory import END, FLAG
 from records_factory import (
+    check,
     experiment,
     full_run,
     record,
@@ -147,5 +148,20 @@ def test_costs_count_workers_and_the_share_of_checks(tmp_path: Path) -> None:
         "Training: 0.10 CPU-hours.",
         "Early checks: 0.01 CPU-hours, 5.3 % of training and checks; of the median trial, 5.8 % of "
         "its training.",
+        "Racing: 0 of 5 checks ended early, which spared 0.0 % of their images.",
         "From a trial's start to its first training step: median 6.5 s, longest 7.0 s.",
     ]
+
+
+def test_what_racing_spared_is_told(tmp_path: Path) -> None:
+    whole, cut = record(0), record(1, status="stopped", epochs=3)
+    assert cut.progress is not None
+    *before, last = cut.progress.history
+    missed = check(12, 3, n=30).model_copy(update={"missed": 0.3})
+    history = (*before, last.model_copy(update={"check": missed}))
+    cut = cut.model_copy(update={"progress": cut.progress.model_copy(update={"history": history})})
+
+    lines = cost_lines([whole, cut], experiment(tmp_path))
+
+    # 90 of four times 120 images.
+    assert "Racing: 1 of 4 checks ended early, which spared 18.8 % of their images." in lines

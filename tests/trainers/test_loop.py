@@ -14,7 +14,7 @@ from trainers.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from trainers.config import TrialConfig, shares
 from trainers.data.images import ImageSet
 from trainers.group import Group
-from trainers.loop import fit
+from trainers.loop import Evaluate, fit
 from trainers.metrics import Check, Progress
 from trainers.stop import Request
 
@@ -29,7 +29,8 @@ EVERYTHING = {
 }
 
 
-def say_check(_: nn.Module) -> Check:
+def say_check(model: nn.Module, epoch: int | None) -> Check:
+    del model, epoch
     return CHECK
 
 
@@ -38,7 +39,7 @@ def start(
     *,
     images: ImageSet | None = None,
     rungs: tuple[int, ...] = (),
-    evaluate: Callable[[nn.Module], Check] = say_check,
+    evaluate: Evaluate = say_check,
     workers: int = 1,
     resume: TrainState | None = None,
     ask: Callable[[], Request] = lambda: Request.NOTHING,
@@ -102,8 +103,10 @@ def test_progress_has_one_entry_per_epoch_and_checks_at_rungs_and_the_end() -> N
 
 def test_the_average_is_scored_beside_the_raw_weights_where_the_ema_is_on() -> None:
     seen: dict[float, Tensor] = {}
+    epochs: list[int | None] = []
 
-    def evaluate(model: nn.Module) -> Check:
+    def evaluate(model: nn.Module, epoch: int | None) -> Check:
+        epochs.append(epoch)
         assert not any(module.training for module in model.modules())
         seen[float(len(seen))] = model.state_dict()["network.head.fc.weight"]
         return CHECK.model_copy(update={"seconds": len(seen) - 1.0})
@@ -116,6 +119,24 @@ def test_the_average_is_scored_beside_the_raw_weights_where_the_ema_is_on() -> N
     assert torch.equal(seen[metrics.check.seconds], last.ema["averaged.network.head.fc.weight"])
     assert torch.equal(seen[metrics.raw_check.seconds], last.model["network.head.fc.weight"])
     assert not torch.equal(*seen.values())
+    assert epochs == [3, None]  # nothing hangs on the raw weights
+
+
+@pytest.mark.parametrize("ema_horizon", [0.0, 0.5])
+def test_a_check_that_ended_early_stands_alone(ema_horizon: float) -> None:
+    missed = CHECK.model_copy(update={"missed": 0.4})
+    checked: list[int | None] = []
+
+    def evaluate(model: nn.Module, epoch: int | None) -> Check:
+        del model
+        checked.append(epoch)
+        return missed if epoch == 1 else CHECK
+
+    first = next(start(tiny_trial(ema_horizon=ema_horizon), rungs=(1,), evaluate=evaluate))
+
+    assert checked == [1]
+    assert first.progress.history[0].check == missed
+    assert first.progress.history[0].raw_check is None
 
 
 def test_the_learning_rate_follows_the_schedule_per_step() -> None:

@@ -20,6 +20,7 @@ from trainers.checkpoint import BEST, TrainState, checkpoints, load_checkpoint
 from trainers.config import CheckpointsConfig, TrialConfig
 from trainers.data.load import Images, load_train
 from trainers.group import Group, alone
+from trainers.loop import Evaluate
 from trainers.metrics import Check, Progress
 from trainers.run import Place, run_trial
 from trainers.schedules import lr_at
@@ -51,7 +52,7 @@ def train(
     saving: CheckpointsConfig = EVERY_STEP,
     must_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda _: None,
-    evaluate: Callable[[nn.Module], Check] = lambda _: CHECK,
+    evaluate: Evaluate = lambda *_: CHECK,
     rungs: tuple[int, ...] = (2,),
 ) -> None:
     """Five steps of eight images in each epoch."""
@@ -184,7 +185,8 @@ class Sabotage:
     def __init__(self, times: int) -> None:
         self.times = times
 
-    def __call__(self, model: nn.Module) -> Check:
+    def __call__(self, model: nn.Module, epoch: int | None) -> Check:
+        del epoch
         if self.times:
             self.times -= 1
             model.register_forward_hook(_spoil)
