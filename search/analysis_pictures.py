@@ -1,7 +1,7 @@
 """The pictures of analyses: curves, bars and a matrix here, images in `analysis_images.py`."""
 
 from collections.abc import Sequence
-from textwrap import wrap
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -204,7 +204,7 @@ def norms_figure(result: NormsResult) -> Figure:
 def masking_figure(result: MaskingResult) -> Figure:
     """Accuracy under each attack on the left, against eps on the right; below them the signs."""
     found, config = result.findings, result.config
-    verdict = "\n".join(wrap(line, 118, subsequent_indent="    ") for line in found.verdict)
+    verdict = "\n".join(fill(line, 118, subsequent_indent="    ") for line in found.verdict)
     figure = Figure(figsize=(9.4, 4.4 + 0.19 * verdict.count("\n")), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_bars(left, _masking_bars(found))

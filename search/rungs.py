@@ -1,8 +1,8 @@
 """What trials showed at their rungs, in a file that the workers of other trials read.
 
-The ledger replaces it after every report, so that a check that begins at a rung knows what its trial
-must reach there. The cutoff of that moment decides, also where other trials move it before the check
-ends: a race that is lost is not judged anew.
+The ledger replaces it after every report, so that a check that begins at a rung knows what its
+trial must reach there. The cutoff of that moment decides, also where other trials move it before
+the check is reported: a race that is lost is not judged anew.
 """
 
 from collections.abc import Collection, Iterable

@@ -35,8 +35,8 @@ for the device."""
 _NOT_FINITE = 3
 """Above every `Request`: no state is yielded."""
 Evaluate = Callable[[nn.Module, int | None], Check]
-"""Checks a model in eval mode. The epoch, counted from 1, says which decision hangs on the check; None:
-none does."""
+"""Checks a model in eval mode. The epoch, counted from 1, says which decision hangs on the check;
+None: none does."""
 
 
 def fit(

@@ -1,5 +1,6 @@
 """Early checks that race: what they see, what they decide, and how often that is wrong."""
 
+import random
 from functools import cache
 
 import pytest
@@ -7,7 +8,12 @@ import torch
 from tiny_task import CPU, EARLY, LINF, tiny_images, trained_net
 
 from evaluation.config import EarlyCheckConfig, RaceConfig
-from evaluation.early import EarlyFlags, early_check, early_flags
+from evaluation.early import (
+    EarlyFlags,
+    _misses,  # pyright: ignore[reportPrivateUsage]
+    early_check,
+    early_flags,
+)
 from evaluation.racing import Pending, blocks
 from trainers.data.images import ImageSet
 from trainers.metrics import Check
@@ -83,17 +89,18 @@ def test_every_check_that_ends_early_does_so_at_a_look_and_names_what_it_missed(
     assert len(set(seen)) >= 3
 
 
-def test_few_orders_of_the_images_end_a_check_that_would_have_reached_the_cutoff() -> None:
-    """Of real flags, at the hardest cutoff there is: what all images reach exactly."""
-    config = CONFIG.model_copy(update={"images": 40, "ce_steps": 1, "t_steps": 1, "targets": 1})
-    stream, alpha = torch.Generator().manual_seed(0), 0.3
-    images, wrong = tiny_images(40, seed=2), 0
-    for _ in range(150):
-        order = torch.randperm(40, generator=stream)
-        shuffled = ImageSet(images=images.images[order], labels=images.labels[order])
-        cutoff = check_of(shuffled, cutoff=None, config=config).robust.value
-        race = RaceConfig(first_block=10, alpha=alpha)
-        check = check_of(shuffled, cutoff=cutoff, race=race, config=config)
-        wrong += check.missed is not None
+@pytest.mark.parametrize("alpha", [0.05, 0.3])
+def test_few_orders_of_the_images_end_a_check_that_would_have_reached_the_cutoff(
+    alpha: float,
+) -> None:
+    """At the hardest cutoff there is: what the flags of all images reach exactly."""
+    _, flags, all_of_it = whole()
+    stream, looks, wrong = random.Random(0), blocks(IMAGES, first=10), 0
+    race = RaceConfig(first_block=10, alpha=alpha)
+    pending = Pending(cutoff=all_of_it.robust.value, race=race)
+    for _ in range(2000):
+        order = tuple(stream.sample(flags.is_robust, IMAGES))
+        prefixes = [EarlyFlags(is_clean_correct=order[:n], is_robust=order[:n]) for n in looks]
+        wrong += any(_misses(prefix, pending, looks) for prefix in prefixes)
 
-    assert 0.1 * alpha < wrong / 150 <= alpha
+    assert 0.2 * alpha < wrong / 2000 <= alpha
