@@ -67,8 +67,7 @@ def train(trial: TrialConfig, folder: Path) -> Path:
         resume=None,
         start=None,
     )
-    for state in states:
-        last = state
+    *_, last = states
     save_checkpoint(folder, last)
     return folder
 

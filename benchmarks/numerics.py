@@ -72,7 +72,7 @@ def trained_model(device: torch.device) -> nn.Module:
         config,
         images=load_train(config),
         rungs=(),
-        evaluate=lambda _: Check(clean=nothing, robust=nothing, seconds=0),
+        evaluate=lambda _, __: Check(clean=nothing, robust=nothing, seconds=0),
         group=alone(device),
         resume=None,
         start=None,

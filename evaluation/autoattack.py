@@ -145,7 +145,7 @@ def _attack_in_order(
     x_adv, perturbations = x.clone(), torch.zeros(len(x))
     for place, name in enumerate(sequence_of(config)):
         if config.version == "custom":
-            _set_attack(package, config.attacks[place])
+            _set_attack(package, config.attacks[place], seed=config.seed)
         standing = [i for i, outcome in enumerate(outcomes) if outcome == ROBUST]
         if not standing:
             break
@@ -197,7 +197,7 @@ def build_package(
     return attack
 
 
-def _set_attack(package: pyautoattack.AutoAttack, attack: EvaluationAttack) -> None:
+def _set_attack(package: pyautoattack.AutoAttack, attack: EvaluationAttack, *, seed: int) -> None:
     """Sets the package's attack of that name to what version custom asks for."""
     if attack.name == "square":
         package.square.n_queries, package.square.n_restarts = attack.steps, attack.restarts
@@ -211,7 +211,7 @@ def _set_attack(package: pyautoattack.AutoAttack, attack: EvaluationAttack) -> N
             norm=package.norm,
             n_restarts=attack.restarts,
             eps=package.epsilon,
-            seed=package.seed,
+            seed=seed,
             eot_iter=attack.passes,
             device=package.device,
             use_largereps=attack.shrinks,

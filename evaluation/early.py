@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from evaluation.config import EarlyCheckConfig
 from evaluation.engine.engine import Engine, Outcome, SearchConfig, item_seed
-from evaluation.engine.stages import EvaluationAttack, stages_of
+from evaluation.engine.stages import AttackName, EvaluationAttack, stages_of
 from evaluation.probe import run_probe
 from evaluation.racing import Pending, blocks, decide
 from trainers.data.images import ImageSet
@@ -144,7 +144,10 @@ def _flags_at(
 
 def early_attacks(config: EarlyCheckConfig) -> tuple[EvaluationAttack, EvaluationAttack]:
     """Returns the attacks of a check, in order."""
-    runs = (("apgd-ce", config.ce_steps, 0), ("apgd-t", config.t_steps, config.targets))
+    runs: tuple[tuple[AttackName, int, int], ...] = (
+        ("apgd-ce", config.ce_steps, 0),
+        ("apgd-t", config.t_steps, config.targets),
+    )
     ce, targeted = (
         EvaluationAttack(
             name=name, steps=steps, restarts=1, targets=targets, passes=1, shrinks=False

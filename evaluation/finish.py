@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -84,9 +85,7 @@ def read_finished(
     return result
 
 
-def _identifying(
-    task: Task, config: EvaluationConfig, identity: EngineIdentity
-) -> dict[str, object]:
+def _identifying(task: Task, config: EvaluationConfig, identity: EngineIdentity) -> dict[str, Any]:
     fields = identity.model_dump(mode="json")
     names = ("attack_package", "attacks", "model_hash", "data_hash", "threat", "precision", "seed")
     return {name: fields[name] for name in names} | {

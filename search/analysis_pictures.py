@@ -218,8 +218,9 @@ def masking_figure(result: MaskingResult) -> Figure:
     style_axes(right, y=f"accuracy under {robust[-1].attack}", is_share=True)
     right.set_xlabel(eps_label)
     right.legend(frameon=False, fontsize=9)
-    title = f"{_subject(result)}: {len(found.signs) or 'no'} sign(s) of gradient masking"
-    figure.suptitle(f"{title}, {threat_text(config.threat)}, n={found.clean.n}", fontsize=11)
+    what = f"{threat_text(config.threat)}, n={found.clean.n}"
+    count = len(found.signs) or "none"
+    figure.suptitle(f"{_subject(result)}: {what}; signs of masking: {count}", fontsize=11)
     figure.supxlabel(verdict, x=0.01, ha="left", fontsize=9)
     return figure
 
@@ -227,8 +228,9 @@ def masking_figure(result: MaskingResult) -> Figure:
 def _masking_bars(found: MaskingFindings) -> list[tuple[str, Accuracy, str]]:
     bars = [("clean", found.clean, GREY)]
     for accuracy in found.attacks:
-        name = accuracy.attack.replace("+", "\n+")
-        bars.append((name, accuracy, ORANGE if accuracy.attack.count("+") > 1 else BLUE))
+        first, *more = accuracy.attack.split("+")
+        name = f"both, then {more[1]}" if more[1:] else "both APGD" if more else first
+        bars.append((name, accuracy, ORANGE if more[1:] else BLUE))
     return bars
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.engine.lanes import Item, Lanes, Logits
@@ -20,6 +21,11 @@ class ApgdLanes(Lanes):
     An item takes `steps + 1` calls, the first of them for its random start.
     """
 
+    best: Float[Tensor, "lanes c h w"]
+    """The iterate of the highest loss, the start included."""
+    best_loss: Float[Tensor, " lanes"]
+    """The loss there."""
+
     def __init__(
         self,
         logits: Logits,
@@ -36,9 +42,9 @@ class ApgdLanes(Lanes):
         self._loss = LaneLoss(lanes=lanes, device=device)
         self._x_adv = torch.zeros_like(self.x)
         self._previous = torch.zeros_like(self.x)
-        self._best = torch.zeros_like(self.x)
+        self.best = torch.zeros_like(self.x)
         self._best_grad = torch.zeros_like(self.x)
-        self._best_loss = torch.zeros(lanes, device=device)
+        self.best_loss = torch.zeros(lanes, device=device)
         self._last_loss = torch.zeros(lanes, device=device)
         self._loss_at_check = torch.zeros(lanes, device=device)
         self._step_size = torch.zeros(lanes, device=device)
@@ -70,15 +76,15 @@ class ApgdLanes(Lanes):
         now = slope_at(self.logits, self._x_adv, self.y, self._loss, passes=self._passes)
         is_start = self._step == 0
         self._claim(self._x_adv, now.is_wrong & ~self.is_finished, self._step)
-        is_better = is_start | (now.loss > self._best_loss)
-        self._best = torch.where(per_image(is_better), self._x_adv, self._best)
+        is_better = is_start | (now.loss > self.best_loss)
+        self.best = torch.where(per_image(is_better), self._x_adv, self.best)
         self._best_grad = torch.where(per_image(is_better), now.grad, self._best_grad)
-        self._best_loss = torch.where(is_better, now.loss, self._best_loss)
+        self.best_loss = torch.where(is_better, now.loss, self.best_loss)
         self._loss_at_check = torch.where(is_start, now.loss, self._loss_at_check)
         self._increases += ~is_start & (now.loss > self._last_loss)
         self._last_loss = torch.where(is_start, self._last_loss, now.loss)
         is_halved = self._reconsider()
-        x_adv = torch.where(per_image(is_halved), self._best, self._x_adv)
+        x_adv = torch.where(per_image(is_halved), self.best, self._x_adv)
         grad = torch.where(per_image(is_halved), self._best_grad, now.grad)
         momentum = torch.where(is_start, 1.0, MOMENTUM)
         step_size = per_image(self._step_size)
@@ -96,11 +102,11 @@ class ApgdLanes(Lanes):
         )
         is_check = is_check.squeeze(1)
         oscillates = self._increases <= RHO * (self._step - self._last_check)
-        is_stuck = ~self._was_halved & (self._loss_at_check >= self._best_loss)
+        is_stuck = ~self._was_halved & (self._loss_at_check >= self.best_loss)
         is_halved = is_check & (oscillates | is_stuck)
         self._was_halved = torch.where(is_check, is_halved, self._was_halved)
         self._step_size = torch.where(is_halved, self._step_size / 2, self._step_size)
-        self._loss_at_check = torch.where(is_check, self._best_loss, self._loss_at_check)
+        self._loss_at_check = torch.where(is_check, self.best_loss, self._loss_at_check)
         self._last_check = torch.where(is_check, self._step, self._last_check)
         self._increases = torch.where(is_check, 0, self._increases)
         return is_halved

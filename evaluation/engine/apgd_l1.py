@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.engine.lanes import Item, Lanes, Logits
@@ -26,6 +27,11 @@ class ApgdL1Lanes(Lanes):
     takes `steps` calls and one more for each ball, for the start in it.
     """
 
+    best: Float[Tensor, "lanes c h w"]
+    """The iterate of the highest loss in the present ball."""
+    best_loss: Float[Tensor, " lanes"]
+    """The loss there."""
+
     def __init__(
         self,
         logits: Logits,
@@ -42,9 +48,9 @@ class ApgdL1Lanes(Lanes):
         self._pixels = shape.numel()
         self._loss = LaneLoss(lanes=lanes, device=device)
         self._x_adv = torch.zeros_like(self.x)
-        self._best = torch.zeros_like(self.x)
+        self.best = torch.zeros_like(self.x)
         self._best_grad = torch.zeros_like(self.x)
-        self._best_loss = torch.zeros(lanes, device=device)
+        self.best_loss = torch.zeros(lanes, device=device)
         self._support = torch.zeros(lanes, device=device)
         self._share = torch.zeros(lanes, device=device)
         self._step_size = torch.zeros(lanes, device=device)
@@ -79,12 +85,12 @@ class ApgdL1Lanes(Lanes):
         is_start = self._step == 0
         is_claim = now.is_wrong & (self._ball == len(BALLS) - 1) & ~self.is_finished
         self._claim(self._x_adv, is_claim, self._steps_before())
-        is_better = is_start | (now.loss > self._best_loss)
-        self._best = torch.where(per_image(is_better), self._x_adv, self._best)
+        is_better = is_start | (now.loss > self.best_loss)
+        self.best = torch.where(per_image(is_better), self._x_adv, self.best)
         self._best_grad = torch.where(per_image(is_better), now.grad, self._best_grad)
-        self._best_loss = torch.where(is_better, now.loss, self._best_loss)
+        self.best_loss = torch.where(is_better, now.loss, self.best_loss)
         is_sparser = self._reconsider(radius.squeeze(1), steps.squeeze(1)) & ~is_start
-        x_adv = torch.where(per_image(is_sparser), self._best, self._x_adv)
+        x_adv = torch.where(per_image(is_sparser), self.best, self._x_adv)
         grad = torch.where(per_image(is_sparser), self._best_grad, now.grad)
         stride = per_image(self._step_size) * sparse_direction(grad, self._share)
         moved = project_l1(x_adv + stride, self.x, radius)
@@ -94,7 +100,7 @@ class ApgdL1Lanes(Lanes):
         """Sets step sizes and shares where it is time, and returns who goes back to the best."""
         interval = (steps * 4 // 100).clamp_min(1)  # whole numbers: 0.04 x 25 rounds to 1.0
         is_check = (self._step > 0) & (self._step % interval == 0)
-        support = _support(self._best, self.x)
+        support = _support(self.best, self.x)
         is_sparser = support / self._support < SPARSER
         step_size = torch.where(is_sparser, radius, self._step_size / SHRINKAGE)
         step_size = torch.maximum(step_size, LEAST_STEP * radius)
@@ -105,10 +111,10 @@ class ApgdL1Lanes(Lanes):
 
     def _move_on(self, moved: Tensor, is_over: Tensor) -> None:
         """Takes the lanes whose ball is done from their best point to the next ball."""
-        self.is_finished = is_over & (self._ball >= len(BALLS) - 1)
+        self.is_finished = self.is_finished | (is_over & (self._ball == len(BALLS) - 1))
         self._ball = self._ball + is_over
         radius = self._radii.gather(1, self._ball.clamp_max(len(BALLS) - 1)[:, None])
-        start = project_l1(self._best, self.x, radius)
+        start = project_l1(self.best, self.x, radius)
         support = _support(start, self.x)
         self._x_adv = torch.where(per_image(is_over), start, moved)
         self._support = torch.where(is_over, support, self._support)

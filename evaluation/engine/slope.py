@@ -1,7 +1,7 @@
 """Loss and input gradient in every lane, where each lane has a loss of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,12 +60,18 @@ def slope_at(logits: Logits, x_adv: Tensor, y: Tensor, loss: LaneLoss, *, passes
     AutoAttack.
     """
     x_adv = x_adv.detach().requires_grad_()
-    grad = torch.zeros_like(x_adv)
-    for _ in range(passes):
-        with torch.enable_grad():
-            scores = logits(x_adv)  # (lanes, classes)
-            losses = loss(scores, y)
-            total = losses.sum()
-        grad = grad + torch.autograd.grad(total, x_adv)[0] / passes
+    now = _slope(logits, x_adv, y, loss)
+    grad = now.grad / passes
+    for _ in range(passes - 1):
+        now = _slope(logits, x_adv, y, loss)
+        grad = grad + now.grad / passes
+    return replace(now, grad=grad)
+
+
+def _slope(logits: Logits, x_adv: Tensor, y: Tensor, loss: LaneLoss) -> Slope:
+    with torch.enable_grad():
+        scores = logits(x_adv)  # (lanes, classes)
+        losses = loss(scores, y)
+        (grad,) = torch.autograd.grad(losses.sum(), x_adv)
     is_wrong = scores.detach().argmax(dim=1) != y
     return Slope(loss=losses.detach(), grad=grad, is_wrong=is_wrong)

@@ -130,13 +130,12 @@ def _train_on_worker(payload: DriverPayload) -> None:
     images = load_held_out(trial.data, "select", threads=threads)
 
     def evaluate(model: nn.Module, epoch: int | None) -> Check:
-        is_raced = race is not None and epoch is not None
         return early_check(
             model,
             images,
             trial.threat,
             payload.early_check,
-            pending=race.pending(epoch, key=payload.key) if is_raced else None,
+            pending=race.pending(epoch, key=payload.key) if race and epoch else None,
             device=torch.device(device),
         )
 

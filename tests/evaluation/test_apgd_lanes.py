@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evaluation.engine.apgd import ApgdLanes
 from evaluation.engine.apgd_l1 import ApgdL1Lanes
-from evaluation.engine.lanes import Item, Lanes
+from evaluation.engine.lanes import Item
 from evaluation.engine.stages import AttackName, EvaluationAttack, Stage
 from trainers.attacks.apgd import apgd
 from trainers.attacks.losses import cross_entropy, dlr, targeted_dlr
@@ -45,9 +45,7 @@ def task() -> tuple[Tensor, Tensor]:
     return images.floats(torch.arange(N)), images.labels
 
 
-def lanes_for(
-    threat: ThreatModel, lanes: int, *, passes: int = 1
-) -> ApgdLanes | ApgdL1Lanes:
+def lanes_for(threat: ThreatModel, lanes: int, *, passes: int = 1) -> ApgdLanes | ApgdL1Lanes:
     kind = ApgdL1Lanes if threat.norm == "l1" else ApgdLanes
     net = trained_net()
     shape = torch.Size((3, 8, 8))
@@ -84,7 +82,7 @@ def test_lanes_go_where_the_attack_without_lanes_goes(
     ours = run_together(threat, items)
 
     theirs = apgd(net, x, y, threat, steps=40, loss=lambda z: LOSSES[name](z, y), start=start)
-    assert torch.equal(ours._best, theirs.best)
+    assert torch.equal(ours.best, theirs.best)
     assert torch.equal(ours.is_fooled, theirs.is_fooled)
     assert 0 < int(ours.is_fooled.sum()) < N
     assert torch.equal(ours.found_at[is_fooled_at_start], torch.zeros_like(y[is_fooled_at_start]))
@@ -103,7 +101,7 @@ def test_l1_lanes_climb_as_the_package_does_from_the_same_start(shrinks: bool) -
         strict=True,
     )
     # The package's projection is rougher, so a few climbs part ways.
-    gaps = (ours._best_loss - torch.cat(losses)).abs()
+    gaps = (ours.best_loss - torch.cat(losses)).abs()
     assert float(gaps.quantile(0.6)) < 1e-3
     assert int((ours.is_fooled == torch.cat(is_right).bool()).sum()) <= 1
     assert 0 < int(ours.is_fooled.sum()) < N
@@ -146,10 +144,10 @@ def test_neighbours_lane_and_time_change_nothing(threat: ThreatModel) -> None:
 
 def test_lanes_of_several_losses_run_side_by_side() -> None:
     names: tuple[AttackName, ...] = ("apgd-ce", "apgd-dlr", "apgd-t")
-    alone = {name: run_together(LINF, items_of(stage(name, steps=20)))._best for name in names}
+    alone = {name: run_together(LINF, items_of(stage(name, steps=20))).best for name in names}
     mixed = [items_of(stage(names[i % 3], steps=20))[i] for i in range(N)]
 
-    together = run_together(LINF, mixed)._best
+    together = run_together(LINF, mixed).best
 
     for i in range(N):
         assert torch.allclose(together[i], alone[names[i % 3]][i], atol=1e-6)
@@ -177,3 +175,16 @@ def test_averaged_passes_ask_the_model_so_many_times() -> None:
     attack.advance()
 
     assert calls == [N] * 5
+
+
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
+def test_calls_beyond_the_end_change_nothing_that_is_read(threat: ThreatModel) -> None:
+    attack = run_together(threat, items_of(stage("apgd-ce", steps=10, shrinks=threat.norm == "l1")))
+    found, is_fooled = attack.found.clone(), attack.is_fooled.clone()
+
+    for _ in range(30):
+        attack.advance()
+        assert bool(attack.is_finished.all())
+
+    assert torch.equal(attack.is_fooled, is_fooled)
+    assert torch.equal(attack.found[is_fooled], found[is_fooled])

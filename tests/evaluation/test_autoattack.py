@@ -23,6 +23,8 @@ from tiny_task import (
 from torch import Tensor, nn
 
 from evaluation.autoattack import PACKAGE_NORMS, SEQUENCES, attack_batch, reference_autoattack
+from evaluation.config import ReferenceConfig
+from evaluation.engine.stages import EvaluationAttack, version_attacks
 from evaluation.progress import MISCLASSIFIED, ROBUST, ReferenceProgress, pick_examples
 from evaluation.weights import model_hash
 from trainers.data.images import ImageSet
@@ -98,6 +100,63 @@ def test_outcomes_in_other_norms_are_those_of_the_package(threat: ThreatModel) -
     x_adv, is_robust = package_alone(images, threat)
     assert [outcome == ROBUST for outcome in ours.outcomes] == is_robust
     assert torch.equal(ours.x_adv, x_adv)
+
+
+def package_config(version: str, *attacks: EvaluationAttack) -> ReferenceConfig:
+    fields = {"version": version, "attacks": attacks, "images": 1, "batch_size": 1, "seed": 7}
+    return ReferenceConfig.model_validate(fields)
+
+
+def test_custom_attacks_do_what_those_of_standard_do() -> None:
+    images, standard = attacked_by_reference()
+    x = images.floats(torch.arange(16))
+    attacks = version_attacks("standard", "linf", num_classes=5)[:2]
+
+    ours = attack_batch(
+        trained_net(), x, images.labels, LINF, package_config("custom", *attacks), device=CPU
+    )
+
+    expected = [
+        name if name in ("apgd-ce", "apgd-t", MISCLASSIFIED) else ROBUST
+        for name in standard.outcomes
+    ]
+    assert list(ours.outcomes) == expected
+    assert ROBUST in expected
+
+
+def test_random_models_are_attacked_by_averaged_gradients() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return trained_net()(x) + 0.5 * torch.randn(len(x), 5)
+
+    images = tiny_images(6, seed=3)
+    x = images.floats(torch.arange(6))
+
+    batch = attack_batch(Noisy(), x, images.labels, WIDE, package_config("rand"), device=CPU)
+
+    assert set(batch.outcomes) <= {MISCLASSIFIED, ROBUST, "apgd-ce", "apgd-dlr"}
+    assert batch.outcomes.count("apgd-ce") >= 3
+
+
+@pytest.mark.slow
+def test_plus_is_never_above_standard() -> None:
+    images = tiny_images(8, seed=3)
+    x = images.floats(torch.arange(8))
+
+    plus, standard = (
+        attack_batch(trained_net(), x, images.labels, LINF, package_config(version), device=CPU)
+        for version in ("plus", "standard")
+    )
+
+    assert plus.outcomes.count(ROBUST) <= standard.outcomes.count(ROBUST)
+
+
+@pytest.mark.parametrize(("version", "count"), [("custom", 0), ("standard", 1)])
+def test_attacks_are_for_version_custom(version: str, count: int) -> None:
+    attacks = version_attacks("standard", "linf", num_classes=5)[:count]
+
+    with pytest.raises(ValueError, match="attacks are for version=custom and only for it"):
+        package_config(version, *attacks)
 
 
 def test_interrupted_evaluation_goes_on_and_ends_the_same(tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         resume=None,
         start=None,
     )
-    for state in states:
-        last = state
+    *_, last = states
     return save_checkpoint(tmp_path_factory.mktemp("model"), last)
 
 

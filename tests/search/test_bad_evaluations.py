@@ -204,3 +204,16 @@ def test_two_images_of_imagenet_are_evaluated_where_nothing_is_wrong(
         assert main(["evaluate", *arguments]) == 0
 
     assert capsys.readouterr().out.count("robustbench images") == 3
+
+
+def test_version_plus_is_refused_by_our_engine_alone(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made / "photos", tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["evaluate", "photos", *PACKAGE, "version=plus", "images=2"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "autoattack-plus: " in printed
+    assert "apgd-dlr 0, fab 0, square 0, apgd-t 0, fab-t 0" in printed

@@ -119,8 +119,8 @@ def test_a_trial_that_lost_its_race_is_stopped_also_where_the_cutoff_fell_since(
     session = Session(tmp_path / "s", experiment())
     best, loser = session.open(), session.open()
     session.ledger.report(best.key, progress(60), node="n")
-    missed = cutoff_for(session, loser, 1)
-    assert missed == 0.6
+    missed = 0.6
+    assert cutoff_for(session, loser, 1) == missed
     for right in others_since:
         session.ledger.report(session.open().key, progress(right), node="n")
 

@@ -32,7 +32,7 @@ def states(config: TrialConfig, count: int) -> list[TrainState]:
         config,
         images=random_images(24),
         rungs=(),
-        evaluate=lambda *_: CHECK,
+        evaluate=lambda _, __: CHECK,
         group=alone(torch.device("cpu")),
         resume=None,
         start=None,

@@ -29,7 +29,7 @@ def states(config: TrialConfig, start: CleanStart | None = None) -> list[TrainSt
             config,
             images=IMAGES,
             rungs=(),
-            evaluate=lambda *_: CHECK,
+            evaluate=lambda _, __: CHECK,
             group=alone(CPU),
             resume=None,
             start=start,

@@ -47,7 +47,7 @@ def train(group: Group, folder: Path, name: str, resume: Path | None) -> None:
         config(name),
         images=random_images(16 if name == "batch norm" else 40),
         rungs=(),
-        evaluate=lambda *_: CHECK,
+        evaluate=lambda _, __: CHECK,
         group=group,
         resume=None if resume is None else load_checkpoint(resume, config(name)),
         start=None,

@@ -52,7 +52,7 @@ def train(
     saving: CheckpointsConfig = EVERY_STEP,
     must_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda _: None,
-    evaluate: Evaluate = lambda *_: CHECK,
+    evaluate: Evaluate = lambda _, __: CHECK,
     rungs: tuple[int, ...] = (2,),
 ) -> None:
     """Five steps of eight images in each epoch."""

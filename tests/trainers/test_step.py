@@ -161,7 +161,7 @@ def test_images_grow_with_the_resolution_schedule() -> None:
         config,
         images=images,
         rungs=(),
-        evaluate=lambda *_: CHECK,
+        evaluate=lambda _, __: CHECK,
         group=alone(CPU),
         resume=None,
         start=None,

@@ -279,7 +279,7 @@ def test_training_on_files_resumes_bit_by_bit(large: Path) -> None:
             config,
             images=load_train(config),
             rungs=(),
-            evaluate=lambda *_: CHECK,
+            evaluate=lambda _, __: CHECK,
             group=alone(torch.device("cpu")),
             resume=resume,
             start=None,
