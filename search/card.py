@@ -5,6 +5,7 @@ Also the wording of accuracies and paired differences, which the report shares.
 
 import yaml
 
+from evaluation.masking_report import MaskingReport
 from evaluation.paired import PairedComparison, compare_paired
 from evaluation.result import EvaluationResult
 from search.diagnosing import diagnosis_text
@@ -25,10 +26,12 @@ def model_card(
     result: EvaluationResult,
     *,
     default: tuple[FullRun, EvaluationResult] | None,
+    masking: MaskingReport | None,
 ) -> str:
     """Returns the card as Markdown.
 
     Args:
+        masking: None if it was not looked for, as in runs of earlier versions.
         default: The untuned default recipe at the same budget; None if `run` is it, or if it has
             no result.
     """
@@ -39,6 +42,7 @@ def model_card(
         f"## Results\n\n{_results(result)}{_unmeasured(run)}",
         f"## Difference to the default recipe\n\n{_comparison(run, result, default)}",
         f"## Diagnoses\n\n{_diagnoses(run)}",
+        f"## Signs of gradient masking\n\n{_masking(masking)}",
         f"## Lineage\n\n{_lineage(run, result)}",
         f"## Intended use and limits\n\n{_limit_of_data(run)}\n{LIMITS}",
         f"## Config\n\n```yaml\n{config}```",
@@ -145,6 +149,23 @@ def _diagnoses(run: FullRun) -> str:
     lines = [f"- The trial: {diagnosis_text(one)}" for one in run.trial_diagnoses]
     lines += [f"- This run: {diagnosis_text(one)}" for one in run.diagnoses]
     return "\n".join(lines) or "None: no early check of the trial or of this run was flagged."
+
+
+def _masking(report: MaskingReport | None) -> str:
+    if report is None:
+        return "They were not looked for; `rampart analyse CHECKPOINT masking` does."
+    if report.signs:
+        return "\n".join(f"- {sign.name}: {sign.reason}" for sign in report.signs)
+    measured = report.measured
+    attacks = ", ".join(
+        f"{name} {outcome.accuracy.value:.1%}".replace("%", " %")
+        for name, outcome in (
+            ("APGD-CE", measured.apgd_ce),
+            ("APGD-DLR", measured.apgd_dlr),
+            ("then Square", measured.square),
+        )
+    )
+    return f"None: attacks agree (n={measured.clean.accuracy.n}: {attacks}). That is no proof."
 
 
 def _lineage(run: FullRun, result: EvaluationResult) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evaluation.diagnosis_config import DiagnosisConfig
+from evaluation.masking_report import MaskingReport
 from search.card import model_card
 from search.cluster.connect import describe_hardware
 from search.cluster.driver import DriverPayload, Failure
@@ -98,7 +99,9 @@ def write_cards(folder: SearchFolder) -> None:
     default = next((pair for pair in finished if pair[0].key == DEFAULT), None)
     for run, result in finished:
         beside = None if run.key == DEFAULT else default
-        card = model_card(run, result, default=beside)
+        path = folder.promoted / run.key / "masking.json"
+        masking = MaskingReport.model_validate_json(path.read_bytes()) if path.exists() else None
+        card = model_card(run, result, default=beside, masking=masking)
         write_atomically(folder.promoted / run.key / "model_card.md", card)
 
 

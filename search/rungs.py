@@ -1,6 +1,6 @@
 """What trials showed at their rungs, in a file that the workers of other trials read.
 
-The ledger replaces it after every report, so that a check that begins at a rung knows what its
+The ledger replaces it whenever a trial reports from a rung, so that a check that begins at a rung knows what its
 trial must reach there. The cutoff of that moment decides, also where other trials move it before
 the check is reported: a race that is lost is not judged anew.
 """
@@ -43,8 +43,8 @@ class RungRace(Config):
     def pending(self, epoch: int, *, key: str) -> Pending | None:
         """Returns what the trial `key` must reach to go on; None if it goes on whatever it shows.
 
-        It does as the first of its rung, at the last epoch, where it went on before, and before
-        any trial has reported.
+        It does as one of the first `reduction` - 1 at its rung, at the last epoch, and at a rung
+        that it has passed: a damaged checkpoint may bring it there again.
         """
         scores = read_rung_scores(Path(self.scores))
         if scores is None or scores.is_judged(epoch, key=key):
@@ -69,5 +69,5 @@ def write_rung_scores(path: Path, scores: RungScores) -> None:
 
 
 def read_rung_scores(path: Path) -> RungScores | None:
-    """Returns None where no trial has reported yet."""
+    """Returns None where the search has not written it."""
     return RungScores.model_validate_json(path.read_text()) if path.exists() else None

@@ -77,22 +77,26 @@ def _drive(text: str) -> str:
 
 @ray.remote(max_retries=2)
 def _evaluate(text: str) -> None:
-    """Runs the reference attack; a killed one goes on after its last whole batch."""
+    """Looks for signs of masking, then runs the reference attack; a killed one goes on after its
+    last whole batch."""
     import torch
 
     from evaluation.evaluate import evaluate_checkpoint
+    from evaluation.masking_check import check_masking
 
     payload = FullRunPayload.model_validate_json(text)
     assert payload.reference is not None
     torch.set_num_threads(payload.driver.resources.cpus_per_worker)
-    folder = Path(payload.folder)
+    folder, checkpoint = Path(payload.folder), Path(payload.driver.checkpoint)
+    has_gpu = payload.driver.resources.gpus_per_worker
+    device = torch.device("cuda", 0) if has_gpu else torch.device("cpu")
+    # First: a result that is there means that everything else is.
+    check_masking(checkpoint, folder / "masking.json", device=device)
     evaluate_checkpoint(
-        Path(payload.driver.checkpoint),
+        checkpoint,
         payload.reference,
         folder,
-        device=torch.device("cuda", 0)
-        if payload.driver.resources.gpus_per_worker
-        else torch.device("cpu"),
+        device=device,
         on_batch=lambda done, total: write_atomically(folder / "evaluated", f"{done} {total}"),
     )
 

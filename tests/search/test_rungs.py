@@ -71,7 +71,6 @@ def test_nothing_is_pending_for_the_first_at_a_rung_at_the_last_epoch_and_at_a_r
     session.ledger.report(second.key, progress(55), node="n")
 
     assert cutoff_for(session, second, 4) is None
-    # A damaged checkpoint may bring the trial here again.
     assert cutoff_for(session, second, 1) is None
     assert cutoff_for(session, second, 2) == 0.6
 
