@@ -1,7 +1,7 @@
 """What trials showed at their rungs, in a file that the workers of other trials read.
 
-The ledger replaces it whenever a trial reports from a rung, so that a check that begins at a rung knows what its
-trial must reach there. The cutoff of that moment decides, also where other trials move it before
+The ledger replaces it whenever a trial reports from a rung, so that a check that begins there knows
+what its trial must reach. The cutoff of that moment decides, also where other trials move it before
 the check is reported: a race that is lost is not judged anew.
 """
 
