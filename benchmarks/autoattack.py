@@ -30,7 +30,7 @@ from evaluation.engine.journal import read_journals
 from evaluation.engine.stages import EvaluationAttack, Stage, stages_of, version_attacks
 from evaluation.per_image import results_of
 from evaluation.progress import ROBUST
-from evaluation.shard import ShardPayload, run_shard
+from evaluation.shard import ShardPayload, identity_of, run_shard
 from evaluation.task import Task
 from search.load import load_experiment
 from search.overrides import parse_overrides, with_overrides
@@ -114,6 +114,7 @@ def by_engine(checkpoint: Path, task: Task, *, lanes: int, shards: int) -> Attac
                 checkpoint=str(checkpoint),
                 config=config,
                 data="",
+                identity=identity_of(task, config, device="cpu"),
                 state=state,
                 shard=shard,
                 shards=shards,

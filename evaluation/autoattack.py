@@ -157,12 +157,10 @@ def _attack_in_order(
         broken = [i for i, is_out in zip(standing, is_broken.tolist(), strict=True) if is_out]
         if broken:
             x_adv[broken] = found[is_broken]
-            arguments = model, x[broken], x_adv[broken], y[broken], threat
-            # A model that answers at random may be right the next time it is asked.
-            is_random = config.version == "rand"
-            norms = (
-                inspect_adversarial(*arguments)[0] if is_random else verify_adversarial(*arguments)
-            )
+            if config.version == "rand":  # such a model may be right the next time it is asked
+                norms, _ = inspect_adversarial(model, x[broken], x_adv[broken], threat)
+            else:
+                norms = verify_adversarial(model, x[broken], x_adv[broken], y[broken], threat)
             perturbations[broken] = norms.cpu()
         for i in broken:
             outcomes[i] = name

@@ -219,7 +219,8 @@ DIAGNOSES: tuple[Callable[[Curve, Training, DiagnosisConfig], Diagnosis | None],
 
 def _point_of(metrics: EpochMetrics) -> ProbePoint:
     check = metrics.check
-    if check is None:
+    # A check that racing cut short is of fewer images, and was cut because they went badly.
+    if check is None or check.missed is not None:
         return ProbePoint(epoch=metrics.epoch, train_loss=metrics.train_loss)
     probe = check.probe
     return ProbePoint(

@@ -53,7 +53,7 @@ def early_check(
 
     Raises:
         ValueError: If the split or the classes are fewer than `config` asks for.
-        RuntimeError: If an image that the attack claims does not pass verification.
+        RuntimeError: If an attack leaves the ball or the box.
     """
     started = time.perf_counter()
     flags = _race(model, images, threat, config, pending=pending, device=device)
@@ -125,7 +125,7 @@ def _flags_at(
     search = SearchConfig(
         batch_size=config.batch_size, precision="fp32", compile=False, seed=config.seed
     )
-    engine = Engine(model, subset, threat, search, device=device)
+    engine = Engine(model, subset, threat, search, numbers=range(len(subset)), device=device)
     is_right, broken = list[bool](), set[int]()
 
     def note(outcome: Outcome, x_adv: Tensor | None) -> None:

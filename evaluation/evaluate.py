@@ -1,6 +1,7 @@
 """From a checkpoint to `result.json`: the number that is published, and its evidence.
 
-`out/` holds `result.json`, `examples.npz` and, while work is going on, `result.partial.json`.
+`out/` holds `result.json`, `examples.npz`, `timing.json` and, while work is going on,
+`result.partial.json`.
 """
 
 import json

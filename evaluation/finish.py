@@ -26,7 +26,7 @@ RESULT, IMAGES, TIMING = "result.json", "images.parquet", "timing.json"
 def finish(
     task: Task, config: EvaluationConfig, *, state: Path, out: Path, device: torch.device
 ) -> EvaluationResult:
-    """Writes `result.json`, `images.parquet` and `examples.npz`, and removes `state`.
+    """Writes `result.json`, `images.parquet`, `examples.npz` and `timing.json`; removes `state`.
 
     The files depend on the model, the images and the config alone; `timing.json` does not.
 
@@ -63,7 +63,7 @@ def finish(
     write_atomically(out / TIMING, json.dumps({"seconds": round(found.seconds, 1)}) + "\n")
     # Last, because a result that is there means that everything else is.
     write_atomically(out / RESULT, result.model_dump_json(indent=2) + "\n")
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
     return result
 
 

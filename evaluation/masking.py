@@ -26,6 +26,7 @@ from evaluation.masking_report import (
     signs_of,
 )
 from evaluation.precision import full_precision
+from evaluation.weights import model_hash
 from trainers.attacks.apgd import apgd
 from trainers.attacks.gradient import input_gradient
 from trainers.attacks.losses import cross_entropy, dlr
@@ -71,7 +72,8 @@ def masking_signs(
                 report=report,
             )
         )
-    return MaskingReport(measured=measured, signs=signs_of(measured, config))
+    signs = signs_of(measured, config)
+    return MaskingReport(model_hash=model_hash(model), measured=measured, signs=signs)
 
 
 class _Connected(nn.Module):

@@ -99,6 +99,7 @@ class MaskingReport(Config):
     The absence of signs is no proof: a network may mislead all of these attacks.
     """
 
+    model_hash: str
     measured: Measurements
     signs: tuple[Sign, ...]
     """Causes first, then what they do to attacks."""

@@ -50,6 +50,8 @@ class ShardPayload(Config):
     config: EvaluationConfig
     data: str
     """As `load_task` takes it."""
+    identity: EngineIdentity
+    """Of the whole evaluation, as who started it sees it."""
     state: str
     """Folder of the journals; absolute, on storage that every node sees."""
     shard: int
@@ -60,34 +62,48 @@ class ShardPayload(Config):
     """Of the process. With one, a CPU's sums do not depend on how many shards there are."""
 
 
-def run_shard(payload: ShardPayload, on_write: Callable[[], None]) -> tuple[str, ...]:
-    """Attacks what is missing of a shard's images and returns warnings about the inputs.
+def run_shard(payload: ShardPayload, on_write: Callable[[], None]) -> None:
+    """Attacks what is missing of a shard's images.
 
     Args:
         on_write: Called after each line of the journal.
 
     Raises:
-        ValueError: If the inputs make no sense, or the journals are of another evaluation.
+        ValueError: If the journals or the checkpoint are of another evaluation.
         RuntimeError: If an attack leaves the ball or the box.
     """
     torch.set_num_threads(payload.threads)
     keep_freed_memory()
+    mine_of_all = slice(payload.shard, None, payload.shards)
     task = load_task(
-        Path(payload.checkpoint), payload.config, data=payload.data, threads=payload.threads
+        Path(payload.checkpoint),
+        payload.config,
+        data=payload.data,
+        threads=payload.threads,
+        part=mine_of_all,
     )
     state, device = Path(payload.state), torch.device(payload.device)
+    here = payload.identity.model_copy(update={"model_hash": model_hash(task.model)})
+    claim_state(state, here)
     task.model.to(device)
-    warnings = check_task(task, payload.config, device=device)
-    claim_state(state, identity_of(task, payload.config, device=payload.device))
     found, stages = read_journals(state), stages_of(attacks_for(payload.config, task.trial))
+    numbers = range(payload.config.images)[mine_of_all]
     mine = [
         image
-        for image in range(payload.shard, len(task.images), payload.shards)
+        for image in numbers
         if image not in found.clean or not is_decided(found.clean[image], stages, found.outcomes)
     ]
     if mine:
-        _attack(task, payload.config, stages, found, mine, on_write, state=state, device=device)
-    return warnings
+        search = SearchConfig(
+            batch_size=payload.config.batch_size,
+            precision=payload.config.precision,
+            compile=payload.config.compile,
+            seed=payload.config.seed,
+        )
+        engine = Engine(
+            task.model, task.images, task.threat, search, numbers=numbers, device=device
+        )
+        _attack(engine, stages, found, mine, state, on_write)
 
 
 def attacks_for(config: EvaluationConfig, trial: TrialConfig) -> tuple[EvaluationAttack, ...]:
@@ -152,25 +168,14 @@ def claim_state(state: Path, identity: EngineIdentity) -> None:
 
 
 def _attack(
-    task: Task,
-    config: EvaluationConfig,
+    engine: Engine,
     stages: tuple[Stage, ...],
     found: Found,
     mine: list[int],
-    on_write: Callable[[], None],
-    *,
     state: Path,
-    device: torch.device,
+    on_write: Callable[[], None],
 ) -> None:
-    started = time.perf_counter()
-    search = SearchConfig(
-        batch_size=config.batch_size,
-        precision=config.precision,
-        compile=config.compile,
-        seed=config.seed,
-    )
-    engine = Engine(task.model, task.images, task.threat, search, device=device)
-    journal = Journal(state)
+    started, journal = time.perf_counter(), Journal(state)
 
     def write(what: Clean | Outcome, x_adv: Tensor | None) -> None:
         journal.write(what, x_adv, seconds=time.perf_counter() - started)

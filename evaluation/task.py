@@ -38,10 +38,18 @@ class Task:
     """`test` or `robustbench`."""
 
 
-def load_task(checkpoint: Path, config: EvaluationConfig, *, data: str, threads: int) -> Task:
+def load_task(
+    checkpoint: Path,
+    config: EvaluationConfig,
+    *,
+    data: str,
+    threads: int,
+    part: slice = slice(None),
+) -> Task:
     """Reads the checkpoint and the images that `config.protocol` names.
 
     Args:
+        part: Which of the first `config.images` images are read; all of them.
         data: Where ImageNet's validation images are, in the form of the checkpoint's data; empty
             for where the checkpoint says.
 
@@ -57,9 +65,9 @@ def load_task(checkpoint: Path, config: EvaluationConfig, *, data: str, threads:
             f"{protocol.name}; ask for fewer"
         )
     if protocol.images == "robustbench":
-        images = _robustbench_images(trial, config, data=data, threads=threads)
+        images = _robustbench_images(trial, config, data=data, threads=threads, part=part)
     else:
-        images = _test_images(trial, config, data=data, threads=threads)
+        images = _test_images(trial, config, data=data, threads=threads, part=part)
     side = config.resolution
     if side != trial.data.resolution:
         model = at_side(model, trial.model, num_classes=trial.data.num_classes, side=side)
@@ -80,14 +88,14 @@ def protocol_of(config: EvaluationConfig, trial: TrialConfig) -> Protocol:
 
 
 def _robustbench_images(
-    trial: TrialConfig, config: EvaluationConfig, *, data: str, threads: int
+    trial: TrialConfig, config: EvaluationConfig, *, data: str, threads: int, part: slice
 ) -> ImageSet:
     check_robustbench_model(trial.data)
     stored = trial.data
     assert not isinstance(stored, PhotosConfig)  # just refused
     assert stored.source in ("folder", "packed", "parquet")
     source = open_source(stored.source, Path(data or stored.test_path))
-    ids = robustbench_ids()[: config.images]
+    ids = robustbench_ids()[: config.images][part]
     side = config.resolution
     is_own = side == stored.resolution
     crop = (
@@ -100,7 +108,7 @@ def _robustbench_images(
 
 
 def _test_images(
-    trial: TrialConfig, config: EvaluationConfig, *, data: str, threads: int
+    trial: TrialConfig, config: EvaluationConfig, *, data: str, threads: int, part: slice
 ) -> ImageSet:
     if data:
         raise ValueError(
@@ -113,4 +121,5 @@ def _test_images(
             f"the checkpoint's own test split is read at its resolution ({own}), got "
             f"resolution={side}; other sides are for the protocols of RobustBench"
         )
-    return load_held_out(trial.data, "test", threads=threads).first(config.images)
+    first, last, step = part.indices(config.images)
+    return load_held_out(trial.data, "test", threads=threads, part=slice(first, last, step))

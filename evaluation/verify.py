@@ -35,8 +35,7 @@ def verify_adversarial(
         RuntimeError: If an image is not float32, leaves the ball or the box, or is classified
             correctly by more than a tie.
     """
-    norms = _norms_inside(model, x, x_adv, threat)
-    logits = _logits(model, x_adv)
+    norms, logits = inspect_adversarial(model, x, x_adv, threat)
     relative = margins_of(logits, y) / logits.abs().amax(dim=1).clamp_min(1e-12)
     _refuse(~(relative <= TIE), relative, "still classified correctly")
     return norms
@@ -46,22 +45,20 @@ def inspect_adversarial(
     model: nn.Module,
     x: Float[Tensor, "batch c h w"],
     x_adv: Float[Tensor, "batch c h w"],
-    y: Int[Tensor, " batch"],
     threat: ThreatModel,
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch classes"]]:
     """Measures images that may be adversarial; shares no code with any attack.
 
     Args:
         model: Must be in eval mode.
 
     Returns:
-        The norm of each perturbation, in the norm of `threat`, and the margin of each image.
+        The norm of each perturbation, in the norm of `threat`, and the logits of each image.
 
     Raises:
         RuntimeError: If an image is not float32, or leaves the ball or the box.
     """
-    norms = _norms_inside(model, x, x_adv, threat)
-    return norms, margins_of(_logits(model, x_adv), y)
+    return _norms_inside(model, x, x_adv, threat), _logits(model, x_adv)
 
 
 def margins_of(

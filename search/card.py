@@ -91,7 +91,7 @@ def threat_text(threat: ThreatModel) -> str:
 
 def why_incomparable(result: EvaluationResult, other: EvaluationResult) -> str:
     """Returns why two results cannot be paired image by image; empty if they can."""
-    for name in ("data_hash", "attack", "attack_package", "threat", "seed"):
+    for name in ("data_hash", "attack", "attack_package", "precision", "threat", "seed"):
         ours, theirs = getattr(result, name), getattr(other, name)
         if ours != theirs:
             return f"{name} differs ({ours} and {theirs})"

@@ -1,8 +1,9 @@
 """`rampart evaluate`: a checkpoint under a protocol, by our engine or by the reference package."""
 
 import argparse
-import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,14 @@ from trainers.config import TrialConfig, config_hash
 if TYPE_CHECKING:
     import torch
 
+    from evaluation.shard import ShardPayload
     from evaluation.task import Task
 
 SECONDS_BETWEEN_LINES = 10.0
+SHARD = WorkersConfig(
+    workers=1, min_workers=1, cpus_per_worker=1, gpus_per_worker=0, worker_restarts=0
+)
+"""What each shard holds, besides a GPU where there are some."""
 
 
 def evaluate(arguments: argparse.Namespace, console: Console) -> None:
@@ -50,8 +56,7 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
         )
         _check_engine(config, trial, arguments)
         task = load_task(path, config, data=arguments.data, threads=torch.get_num_threads())
-        key = f"{digest(path)}-{config_hash(config)}-{arguments.engine}"
-        out = path.parent / "evaluations" / key
+        out = path.parent / "evaluations" / f"{digest(path)}-{_key(config, arguments.engine)}"
         if not (out / "result.json").exists():
             _check(task, config, console)
         out.mkdir(parents=True, exist_ok=True)
@@ -63,6 +68,13 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     _show(result, out, console)
+
+
+def _key(config: EvaluationConfig, engine: str) -> str:
+    """Names what decides the outcome: the batch size only does in the package."""
+    if engine == "rampart":
+        config = config.model_copy(update={"batch_size": 1})
+    return f"{config_hash(config)}-{engine}"
 
 
 def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> EvaluationConfig:
@@ -153,49 +165,58 @@ def _by_engine(
     arguments: argparse.Namespace,
     console: Console,
 ) -> EvaluationResult:
+    import torch
+
     from evaluation.finish import finish, read_finished
     from evaluation.shard import ShardPayload, claim_state, identity_of, run_shard
 
-    device = _device().type
-    if finished := read_finished(task, config, out=out, device=device):
+    state, device = out / "state", _device()
+    if finished := read_finished(task, config, out=out, device=device.type):
+        shutil.rmtree(state, ignore_errors=True)  # killed just before its removal
         return finished
-    state = out / "state"
-    claim_state(state, identity_of(task, config, device=device))
-    shards = arguments.shards or _devices()
-    payloads = [
-        ShardPayload(
-            checkpoint=str(checkpoint),
-            config=config,
-            data=arguments.data and str(Path(arguments.data).absolute()),
-            state=str(state),
-            shard=shard,
-            shards=shards,
-            device=device,
-            threads=1,
-        )
-        for shard in range(shards)
-    ]
+
+    def payloads(shards: int, device: str) -> list[ShardPayload]:
+        identity = identity_of(task, config, device=device)
+        claim_state(state, identity)
+        return [
+            ShardPayload(
+                checkpoint=str(checkpoint),
+                config=config,
+                data=arguments.data and str(Path(arguments.data).absolute()),
+                identity=identity,
+                state=str(state),
+                shard=shard,
+                shards=shards,
+                device=device,
+                threads=1,
+            )
+            for shard in range(shards)
+        ]
+
     progress = _Progress(task.trial, config, state, console)
-    if shards == 1 and arguments.address is None:
-        run_shard(payloads[0], progress.tell)
+    if arguments.shards == 1 and arguments.address is None:
+        run_shard(payloads(1, device.type)[0], progress.tell)
     else:
-        _on_ray(payloads, device, arguments.address, progress)
-    return finish(task, config, state=state, out=out, device=_device())
+        _on_ray(payloads, config.images, arguments, progress)
+    torch.set_num_threads(1)  # as the shards: the examples are shown to the model again
+    return finish(task, config, state=state, out=out, device=device)
 
 
-def _on_ray(payloads: list[Any], device: str, address: str | None, progress: "_Progress") -> None:
+def _on_ray(
+    payloads: Callable[[int, str], list["ShardPayload"]],
+    images: int,
+    arguments: argparse.Namespace,
+    progress: "_Progress",
+) -> None:
+    """Runs a shard for each GPU of the cluster or, where it has none, for each core."""
     from search.cluster.connect import connected
-    from search.cluster.shards import run_shards
+    from search.cluster.shards import capacity, run_shards
 
-    resources = WorkersConfig(
-        workers=1,
-        min_workers=1,
-        cpus_per_worker=1,
-        gpus_per_worker=1 if device == "cuda" else 0,
-        worker_restarts=0,
-    )
-    with connected(address, resources, concurrent=1):
-        run_shards(payloads, resources, on_poll=progress.tell)
+    with connected(arguments.address, SHARD, concurrent=1):
+        device, most = capacity()
+        shards = arguments.shards or min(most, images)
+        resources = SHARD.model_copy(update={"gpus_per_worker": float(device == "cuda")})
+        run_shards(payloads(shards, device), resources, on_poll=progress.tell)
 
 
 class _Progress:
@@ -241,14 +262,6 @@ def _device() -> "torch.device":
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _devices() -> int:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _show(result: EvaluationResult, out: Path, console: Console) -> None:

@@ -29,9 +29,8 @@ def axis_importance(
 ) -> Importance:
     """Compares the best third of the trials with all of them, axis by axis.
 
-    PED-ANOVA knows only completed trials and looks only at their order. Stopped ones come in here
-    and diagnosed ones come in here
-    below all completed ones, ordered by robust accuracy at their last rung. Axes that
+    PED-ANOVA knows only completed trials and looks only at their order. Stopped and diagnosed
+    ones come in below all completed ones, ordered by robust accuracy at their last rung. Axes that
     only some branches have are compared where they exist (arXiv:2601.20800).
 
     Args:
@@ -68,9 +67,7 @@ def _score(status: Status, robust_accuracy: float) -> float:
 
 def _why_not(values: Sequence[float], trials: Sequence[optuna.trial.FrozenTrial]) -> str:
     if len(values) < MIN_TRIALS:
-        return (
-            f"needs {MIN_TRIALS} completed or stopped trials with a check, there are {len(values)}"
-        )
+        return f"needs {MIN_TRIALS} trials with a check, there are {len(values)}"
     spaces: list[dict[str, BaseDistribution]] = [trial.distributions for trial in trials]
     if len(axes := sorted({axis for space in spaces for axis in space})) < 2:
         return f"needs two axes to compare, the space has {len(axes)}"

@@ -100,8 +100,9 @@ def write_cards(folder: SearchFolder) -> None:
     for run, result in finished:
         beside = None if run.key == DEFAULT else default
         path = folder.promoted / run.key / "masking.json"
-        masking = MaskingReport.model_validate_json(path.read_bytes()) if path.exists() else None
-        card = model_card(run, result, default=beside, masking=masking)
+        found = MaskingReport.model_validate_json(path.read_bytes()) if path.exists() else None
+        report = found if found and found.model_hash == result.model_hash else None
+        card = model_card(run, result, default=beside, masking=report)
         write_atomically(folder.promoted / run.key / "model_card.md", card)
 
 

@@ -24,7 +24,7 @@ def robust_flags(
 
     Raises:
         ValueError: If there are fewer classes than `strong` aims at, or fewer than four.
-        RuntimeError: If an image that the attack claims does not pass verification.
+        RuntimeError: If an attack leaves the ball or the box.
     """
     check = _check(strong, config, images=len(images))
     return torch.tensor(early_flags(model, images, threat, check, device=device).is_robust)

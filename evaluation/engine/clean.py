@@ -31,6 +31,7 @@ def look_at(
     images: ImageSet,
     index: Sequence[int],
     *,
+    numbers: range,
     targets: int,
     lanes: int,
     device: torch.device,
@@ -38,6 +39,7 @@ def look_at(
     """Asks the plain model, in eval mode and float32, about the images at `index`.
 
     Args:
+        numbers: Of the images, in their order; `index` holds some of them.
         lanes: Images that are asked about together; the last batch is filled up.
 
     Raises:
@@ -47,16 +49,17 @@ def look_at(
     with attack_mode(model), full_precision(), torch.no_grad():
         for first in range(0, len(index), lanes):
             part = list(index[first : first + lanes])
-            x, y = load(images, part + [part[0]] * (lanes - len(part)), device=device)
+            filled = part + [part[0]] * (lanes - len(part))
+            x, y = load(images, filled, numbers=numbers, device=device)
             found += _rows_of(part, y, model(x), targets=targets)
     return found
 
 
 def load(
-    images: ImageSet, index: Sequence[int], *, device: torch.device
+    images: ImageSet, index: Sequence[int], *, numbers: range, device: torch.device
 ) -> tuple[Float[Tensor, "some c h w"], Int64[Tensor, " some"]]:
-    """Returns the images at `index` on [0, 1], and their labels."""
-    places = torch.tensor(index)
+    """Returns the images of the numbers in `index` on [0, 1], and their labels."""
+    places = torch.tensor([numbers.index(number) for number in index])
     return images.floats(places).to(device), images.labels[places].to(device)
 
 

@@ -23,7 +23,7 @@ from evaluation.engine.queue import Queue
 from evaluation.engine.square import SquareLanes
 from evaluation.engine.stages import Stage, rounds_of
 from evaluation.precision import full_precision
-from evaluation.verify import inspect_adversarial
+from evaluation.verify import inspect_adversarial, margins_of
 from models.config import Config
 from trainers.attacks.mode import attack_mode
 from trainers.compute import Bf16Network
@@ -78,18 +78,29 @@ class Engine:
         threat: ThreatModel,
         config: SearchConfig,
         *,
+        numbers: range,
         device: torch.device,
     ) -> None:
-        """`model` is on `device`; it is attacked in eval mode and left as it was."""
+        """`model` is on `device`; it is attacked in eval mode and left as it was.
+
+        Args:
+            numbers: Of the images, in their order: 0, 1, ... or, in a shard, every k-th. They are
+                what an image is called from here on, and a part of its seeds.
+        """
         self._model = model
         self._images = images
         self._threat = threat
         self._config = config
         self._device = device
+        self._numbers = numbers
         searched = Bf16Network(model) if config.precision == "bf16" else model
         if config.compile:
             searched = torch.compile(searched, dynamic=False)  # pyright: ignore
         self._logits: Logits = searched
+        # Of several claims between two looks only the first is verified, and only one that another
+        # arithmetic makes may be denied.
+        is_plain = searched is model
+        self._look = LOOK if is_plain and device.type != "cpu" else 1
 
     def look(self, index: Sequence[int], *, targets: int) -> list[Clean]:
         """Asks the plain model about the clean images at `index`: see `look_at`."""
@@ -97,6 +108,7 @@ class Engine:
             self._model,
             self._images,
             index,
+            numbers=self._numbers,
             targets=targets,
             lanes=max(self._config.batch_size, FEWEST),
             device=self._device,
@@ -145,7 +157,7 @@ class Engine:
             self._begin(lanes, items, free, queue, standing)
             if not items:
                 return
-            for _ in range(1 if self._device.type == "cpu" else LOOK):
+            for _ in range(self._look):
                 lanes.advance()
             for row, outcome, x_adv in self._ended(lanes, items):
                 if row not in items:
@@ -181,7 +193,8 @@ class Engine:
         if not new:
             return
         rows = [free.pop() for _ in new]
-        x, y = load(self._images, [item.image for item in new], device=self._device)
+        images = [item.image for item in new]
+        x, y = load(self._images, images, numbers=self._numbers, device=self._device)
         lanes.begin(torch.tensor(rows, device=self._device), x, y, new)
         items.update(zip(rows, new, strict=True))
 
@@ -191,16 +204,19 @@ class Engine:
         """Returns the rows whose item is over; a success that is none in float32 goes on."""
         is_fooled, is_finished = torch.stack([lanes.is_fooled, lanes.is_finished]).tolist()
         ended: list[tuple[int, Outcome, Tensor | None]] = []
-        claimed = [row for row in items if is_fooled[row]]
-        refuted: list[int] = []
+        is_finite = lanes.found.isfinite().flatten(1).all(dim=1).tolist() if any(is_fooled) else []
+        claimed = [row for row in items if is_fooled[row] and is_finite[row]]
+        refuted = [row for row in items if is_fooled[row] and not is_finite[row]]
         if claimed:
-            norms, margins = inspect_adversarial(
-                self._model, lanes.x, _where_claimed(lanes, claimed), lanes.y, self._threat
+            norms, logits = inspect_adversarial(
+                self._model, lanes.x, _where_claimed(lanes, claimed), self._threat
             )
-            values = torch.stack([norms, margins, lanes.found_at.to(norms)], dim=1).tolist()
+            margins, is_wrong = margins_of(logits, lanes.y), logits.argmax(dim=1) != lanes.y
+            columns = (norms, margins, is_wrong.to(norms), lanes.found_at.to(norms))
+            values = torch.stack(columns, dim=1).tolist()
             for row in claimed:
-                norm, margin, at = values[row]
-                if margin < 0:
+                norm, margin, wrong, at = values[row]
+                if wrong:
                     outcome = _outcome(items[row], True, int(at), margin, norm)
                     ended.append((row, outcome, lanes.found[row].cpu()))
                 else:

@@ -7,7 +7,6 @@ killed one loses no more than the runs that it was in the middle of.
 import dataclasses
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,16 +79,13 @@ def read_journals(folder: Path) -> Found:
     """
     found, seconds = Found(), 0.0
     for path in sorted(folder.glob("*.jsonl")):
-        latest = 0.0
-        for line in _whole_lines(path):
-            latest = line["seconds"]
-            if "clean" in line:
-                one = Clean(**line["clean"] | {"targets": tuple(line["clean"]["targets"])})
-                found.clean[one.image] = one
-            else:
-                outcome = Outcome(**line["outcome"])
-                found.outcomes[outcome.image, outcome.stage] = outcome
-        seconds += latest
+        try:
+            seconds += _read_into(found, path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not the journal of an evaluation ({error}); delete the folder to begin "
+                "anew"
+            ) from error
     return dataclasses.replace(found, seconds=seconds)
 
 
@@ -103,12 +99,17 @@ def _example(folder: Path, image: int, stage: int) -> Path:
     return folder / f"{image:06d}-{stage:03d}.f4"
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_into(found: Found, path: Path) -> float:
+    """Adds what a file holds to `found` and returns the seconds of its process."""
     whole, _, _ = path.read_bytes().rpartition(b"\n")
-    try:
-        for line in whole.splitlines():
-            yield json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is not the journal of an evaluation ({error}); delete the folder to begin anew"
-        ) from error
+    seconds = 0.0
+    for text in whole.splitlines():
+        line: dict[str, Any] = json.loads(text)
+        seconds = line["seconds"]
+        if "clean" in line:
+            one = Clean(**line["clean"] | {"targets": tuple(line["clean"]["targets"])})
+            found.clean[one.image] = one
+        else:
+            outcome = Outcome(**line["outcome"])
+            found.outcomes[outcome.image, outcome.stage] = outcome
+    return seconds

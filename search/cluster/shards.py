@@ -1,6 +1,7 @@
 """An evaluation on Ray: a task for each shard, which tells the journals, not us."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import ray
 from ray.exceptions import RayError
@@ -14,13 +15,20 @@ RETRIES = 3
 """Of a shard whose process dies; what it found until then is not done again."""
 
 
+def capacity() -> tuple[Literal["cpu", "cuda"], int]:
+    """Returns what shards compute on here, and how many of them run side by side."""
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    return ("cuda", gpus) if gpus else ("cpu", int(resources.get("CPU", 1)))
+
+
 def run_shards(
     payloads: Sequence[ShardPayload],
     resources: WorkersConfig,
     *,
     on_poll: Callable[[], None],
-) -> list[str]:
-    """Runs all shards, as many side by side as the cluster holds; returns their warnings.
+) -> None:
+    """Runs all shards, as many side by side as the cluster holds.
 
     Args:
         resources: Of each shard.
@@ -30,23 +38,21 @@ def run_shards(
     """
     options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
     waiting = [_run.options(**options).remote(payload.model_dump_json()) for payload in payloads]
-    warnings: list[str] = []
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
         for reference in done:
             try:
-                warnings += ray.get(reference)
+                ray.get(reference)
             except RayError as error:
                 for other in waiting:
                     ray.cancel(other, force=True)
                 reason = str(error).strip().splitlines()[-1]
                 raise UserError(f"a shard failed: {reason}") from error
         on_poll()
-    return warnings
 
 
 @ray.remote(max_retries=RETRIES)
-def _run(text: str) -> tuple[str, ...]:
+def _run(text: str) -> None:
     from evaluation.shard import run_shard
 
-    return run_shard(ShardPayload.model_validate_json(text), lambda: None)
+    run_shard(ShardPayload.model_validate_json(text), lambda: None)

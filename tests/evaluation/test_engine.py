@@ -44,7 +44,7 @@ def run(
     index: range = range(N),
     known: dict[tuple[int, int], Outcome] | None = None,
 ) -> tuple[list[ImageResult], dict[tuple[int, int], Outcome]]:
-    engine = Engine(model or trained_net(), images(), threat, config, device=CPU)
+    engine = Engine(model or trained_net(), images(), threat, config, numbers=range(N), device=CPU)
     clean = engine.look(index, targets=4)
     outcomes = dict(known or {})
 
@@ -87,6 +87,22 @@ def test_batch_and_company_change_nothing(threat: ThreatModel) -> None:
     assert repr(other) == repr(whole)  # repr: NaN equals itself
     assert repr(together) == repr(whole)
     assert len({one.outcome for one in whole}) >= 3
+
+
+def test_a_part_of_the_images_is_attacked_as_in_the_whole() -> None:
+    stages, numbers = stages_of(SHORT), range(1, N, 4)
+    whole, _ = run(LINF, stages, search(16))
+    part = ImageSet(images=images().images[1::4], labels=images().labels[1::4])
+    engine = Engine(trained_net(), part, LINF, search(16), numbers=numbers, device=CPU)
+    clean = engine.look(numbers, targets=4)
+    outcomes: dict[tuple[int, int], Outcome] = {}
+
+    def note(outcome: Outcome, x_adv: Tensor | None) -> None:
+        outcomes[outcome.image, outcome.stage] = outcome
+
+    engine.attack(clean, stages, known={}, on_outcome=note)
+
+    assert repr(results_of(clean, stages, outcomes)) == repr(whole[1::4])
 
 
 def test_what_is_known_is_not_done_again() -> None:
@@ -180,7 +196,26 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 
 
 def test_more_targets_than_wrong_classes_are_refused() -> None:
-    engine = Engine(TinyNet().eval(), images(), LINF, search(8), device=CPU)
+    engine = Engine(TinyNet().eval(), images(), LINF, search(8), numbers=range(N), device=CPU)
 
     with pytest.raises(ValueError, match=r"targets \(5\) must be less than the number of classes"):
         engine.look(range(4), targets=5)
+
+
+def test_a_tie_that_the_label_loses_counts_as_in_autoattack() -> None:
+    class Tied(nn.Module):
+        """Class 0 ties with the label as soon as anything was changed."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            clean = images().floats(torch.arange(N))
+            is_clean = (x.detach().unsqueeze(1) == clean).flatten(2).all(dim=2).any(dim=1)
+            logits = torch.zeros(len(x), 5)
+            logits[:, 1] = 1.0
+            logits[:, 0] = torch.where(is_clean, 0.0, 1.0)
+            return logits + 0 * x.sum()
+
+    results, _ = run(LINF, stages_of(SHORT[:1]), search(16), model=Tied())
+
+    broken = [one for one in results if one.label == 1]
+    assert broken
+    assert all((one.outcome, one.margin) == ("apgd-ce", 0.0) for one in broken)

@@ -1,5 +1,6 @@
 """FAB in lanes against AutoAttack's, and its projection against AutoAttack's and SciPy's."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -160,7 +161,7 @@ def fab_lanes(logits: Callable[[Tensor], Tensor], norm: Norm, *, lanes: int) -> 
 
 def right_images(n: int) -> tuple[Tensor, Tensor, nn.Module]:
     """Returns `n` images that the network gets right, their labels and the network."""
-    net = trained_net().requires_grad_(False)
+    net = copy.deepcopy(trained_net()).requires_grad_(False)
     images = tiny_images(2 * n, seed=3)
     x = images.floats(torch.arange(2 * n))
     is_right = net(x).argmax(dim=1) == images.labels

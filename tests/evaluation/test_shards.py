@@ -23,7 +23,7 @@ from evaluation.finish import finish, read_finished
 from evaluation.progress import ROBUST
 from evaluation.progress_estimate import estimate
 from evaluation.result import EvaluationResult
-from evaluation.shard import ShardPayload, run_shard
+from evaluation.shard import ShardPayload, identity_of, run_shard
 from evaluation.task import load_task
 from evaluation.verify import margins_of, perturbation_norms
 from trainers.checkpoint import save_checkpoint
@@ -89,6 +89,9 @@ def payload(
         checkpoint=str(checkpoint),
         config=config,
         data="",
+        identity=identity_of(
+            load_task(checkpoint, config, data="", threads=1), config, device="cpu"
+        ),
         state=str(state),
         shard=shard,
         shards=shards,
@@ -230,7 +233,7 @@ def test_estimate_falls_to_nothing(checkpoint: Path, tmp_path: Path) -> None:
 
 CHILD = """
 import sys
-from evaluation.shard import ShardPayload, run_shard
+from evaluation.shard import ShardPayload, identity_of, run_shard
 run_shard(ShardPayload.model_validate_json(sys.argv[1]), lambda: print("line", flush=True))
 """
 

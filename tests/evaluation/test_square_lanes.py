@@ -1,5 +1,6 @@
 """Square in lanes against AutoAttack's, which sees the same random numbers on one image."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def threat_of(norm: Norm) -> ThreatModel:
 
 def right_images(n: int) -> tuple[Tensor, Tensor, nn.Module]:
     """Returns `n` images that the network gets right, their labels and the network."""
-    net = trained_net().requires_grad_(False)
+    net = copy.deepcopy(trained_net()).requires_grad_(False)
     images = tiny_images(2 * n, seed=3)
     x = images.floats(torch.arange(2 * n))
     is_right = net(x).argmax(dim=1) == images.labels

@@ -65,7 +65,7 @@ def test_the_axis_that_decides_is_the_most_important() -> None:
 @pytest.mark.parametrize(
     ("tops", "axes", "reason"),
     [
-        ([0.1, 0.2, 0.3], ["optim.lr", "attack.name"], "needs 4 completed or stopped trials"),
+        ([0.1, 0.2, 0.3], ["optim.lr", "attack.name"], "needs 4 trials"),
         ([0.1, 0.2, 0.3, 0.4], ["optim.lr"], "needs two axes"),
         ([0.0, 0.0, 0.0, 0.0], ["optim.lr", "attack.name"], "the trials tie"),
     ],

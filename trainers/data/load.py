@@ -1,6 +1,7 @@
 """From the data fields of a trial to its splits, whatever the images are stored in."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -43,15 +44,23 @@ def load_train(config: TrialConfig) -> Images:
     )
 
 
-def load_held_out(data: DataConfig, split: Literal["select", "test"], *, threads: int) -> ImageSet:
-    """Reads a split that training never sees into memory.
+def load_held_out(
+    data: DataConfig,
+    split: Literal["select", "test"],
+    *,
+    threads: int,
+    part: slice = slice(None),
+) -> ImageSet:
+    """Reads a split that training never sees into memory, or a part of it.
 
     Raises:
         ValueError: As `load_train`, and if an image is unreadable.
     """
     if isinstance(data, PhotosConfig):
-        return photos.load_split(data, split)
+        whole = photos.load_split(data, split)
+        return ImageSet(images=whole.images[part], labels=whole.labels[part])
     stored = select_split(data) if split == "select" else test_split(data)
+    stored = replace(stored, index=stored.index[part])
     return decode_all(stored, side=data.resolution, share=data.crop_share, threads=threads)
 
 
