@@ -96,7 +96,7 @@ def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> Evaluation
         protocol=protocol,
         images=images,
         resolution=trial.data.resolution,
-        version="standard",
+        version=known.version,
         batch_size=batch_size,
         precision="fp32",
         compile=False,

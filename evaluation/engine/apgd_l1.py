@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evaluation.engine.lanes import Item, Lanes, Logits
 from evaluation.engine.slope import LaneLoss, slope_at
-from trainers.attacks.apgd_l1 import LEAST_STEP, SHRINKAGE, SPARSER
+from trainers.attacks.apgd_l1 import LEAST_STEP, SHRINKAGE, SPARSER, support_of
 from trainers.attacks.iterate import per_image
 from trainers.attacks.l1 import project_l1, sparse_direction
 from trainers.attacks.start import random_start
@@ -72,7 +72,7 @@ class ApgdL1Lanes(Lanes):
             self._radii[rows, place] = radius * self.threat.eps
         counts = [_steps_in_balls(item.stage.attack.steps, shrinks=shrinks) for item in items]
         self._counts[rows] = torch.tensor(counts, device=rows.device)
-        support = _support(start, self.x[rows]) if shrinks else self._pixels
+        support = support_of(start, self.x[rows]) if shrinks else self._pixels
         self._support[rows] = support
         self._share[rows] = support / self._pixels / SHRINKAGE if shrinks else FIRST_SHARE
         self._step_size[rows] = balls[0][0] * self.threat.eps
@@ -100,7 +100,7 @@ class ApgdL1Lanes(Lanes):
         """Sets step sizes and shares where it is time, and returns who goes back to the best."""
         interval = (steps * 4 // 100).clamp_min(1)  # whole numbers: 0.04 x 25 rounds to 1.0
         is_check = (self._step > 0) & (self._step % interval == 0)
-        support = _support(self.best, self.x)
+        support = support_of(self.best, self.x)
         is_sparser = support / self._support < SPARSER
         step_size = torch.where(is_sparser, radius, self._step_size / SHRINKAGE)
         step_size = torch.maximum(step_size, LEAST_STEP * radius)
@@ -115,7 +115,7 @@ class ApgdL1Lanes(Lanes):
         self._ball = self._ball + is_over
         radius = self._radii.gather(1, self._ball.clamp_max(len(BALLS) - 1)[:, None])
         start = project_l1(self.best, self.x, radius)
-        support = _support(start, self.x)
+        support = support_of(start, self.x)
         self._x_adv = torch.where(per_image(is_over), start, moved)
         self._support = torch.where(is_over, support, self._support)
         self._share = torch.where(is_over, support / self._pixels / SHRINKAGE, self._share)
@@ -134,8 +134,3 @@ def _steps_in_balls(steps: int, *, shrinks: bool) -> list[int]:
         return [0] * (len(BALLS) - 1) + [steps]
     first, second = (-(-int(share * 10) * steps // 10) for _, share in BALLS[:2])
     return [first, second, steps - first - second]
-
-
-def _support(x_adv: Tensor, x: Tensor) -> Tensor:
-    """Counts the entries of each image that differ from the clean one."""
-    return (x_adv != x).flatten(1).sum(dim=1).to(x.dtype)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 
 from evaluation.engine.lanes import Item, Lanes, Logits
+from evaluation.verify import margins_of
 from trainers.attacks.iterate import per_image
 from trainers.attacks.l1 import project_l1
 from trainers.attacks.projection import l2_norms, project
@@ -103,7 +104,7 @@ class SquareLanes(Lanes):
         logits = self.logits(x_adv)  # (lanes, classes)
         is_wrong = logits.argmax(dim=1) != self.y
         self._claim(x_adv, is_wrong & ~self.is_finished, self._queries)
-        margin = _margins(logits, self.y)
+        margin = margins_of(logits, self.y)
         is_better = (margin < self._margin) | (margin <= 0)
         self._best = torch.where(per_image(is_better), x_adv, self._best)
         self._margin = torch.where(is_better, margin, self._margin)
@@ -274,8 +275,3 @@ def _columns(shape: torch.Size, threat: ThreatModel) -> int:
 def _lengthen(moves: Tensor, length: int) -> Tensor:
     """Appends moves that nobody makes."""
     return F.pad(moves, (0, 0, 0, length - moves.shape[-2]))
-
-
-def _margins(logits: Tensor, y: Tensor) -> Tensor:
-    others = logits.scatter(1, y.unsqueeze(1), -torch.inf).amax(dim=1)
-    return logits.gather(1, y.unsqueeze(1)).squeeze(1) - others

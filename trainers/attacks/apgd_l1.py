@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from trainers.attacks.iterate import (
-    Iterate,
     Record,
     choose,
     first_record,
@@ -50,7 +49,7 @@ def climb_l1(
         support = torch.ones_like(now.loss) * pixels
         share = torch.ones_like(now.loss) * FIRST_SHARE
     else:
-        support = _support(now, x)
+        support = support_of(now.x, x)
         share = support / pixels / SHRINKAGE
     step_size = torch.ones_like(now.loss) * eps
     interval = max(int(0.04 * steps), 1)
@@ -60,7 +59,7 @@ def climb_l1(
         now = measure(model, x_next, y, loss, needs_grad=step < steps)
         record = update_record(record, now)
         if step % interval == 0:
-            last_support, support = support, _support(record.best, x)
+            last_support, support = support, support_of(record.best.x, x)
             is_sparser = support / last_support < SPARSER
             share = support / pixels / SHRINKAGE
             step_size = torch.where(is_sparser, eps, step_size / SHRINKAGE)
@@ -69,6 +68,6 @@ def climb_l1(
     return record
 
 
-def _support(iterate: Iterate, x: Tensor) -> Tensor:
-    """Counts the entries of each image that differ from the clean one."""
-    return (iterate.x != x).flatten(1).sum(dim=1).to(iterate.loss.dtype)
+def support_of(x_adv: Tensor, x: Tensor) -> Tensor:
+    """Counts the entries of each image that differ from the clean one, (batch,)."""
+    return (x_adv != x).flatten(1).sum(dim=1).to(x.dtype)
