@@ -1,4 +1,4 @@
-"""Races: how many images tell whether a model reaches a cutoff, or is better than another one.
+"""Races: how many images tell whether a model reaches a cutoff.
 
 The images are a fixed list in random order, looked at after planned blocks. Each look tests with
 the exact distribution of draws without replacement, and the looks share `alpha`: over all of them,
@@ -72,56 +72,6 @@ def decide(
     return None
 
 
-def decide_paired(
-    only_a: int, only_b: int, *, seen: int, looks: Sequence[int], alpha: float
-) -> Verdict | None:
-    """Tells whether a is at least as accurate as b ("above") on all images, or None.
-
-    Only images on which they disagree tell them apart. How many will is not known, and the test
-    takes the most that are possible: the more, the wider the counts vary.
-
-    Args:
-        only_a: Images among the first `seen` that a alone got right.
-        looks, alpha: As for `decide`.
-
-    Raises:
-        ValueError: As `decide`.
-    """
-    disagreements = only_a + only_b
-    share = _share(alpha, looks, seen=seen, counted=disagreements)
-    if seen == looks[-1]:
-        return "above" if only_a >= only_b else "below"
-    # What is hardest to refuse: as many disagreements as can be, a one short of b, or level.
-    most = disagreements + looks[-1] - seen
-    short, level = (most - 1) // 2, most // 2
-    if _tail(only_a, seen=disagreements, good=short, total=2 * short + 1) <= share:
-        return "above"
-    if _tail(only_b, seen=disagreements, good=level, total=2 * level) <= share:
-        return "below"
-    return None
-
-
-def accuracy_bounds(
-    correct: int, *, seen: int, looks: Sequence[int], alpha: float
-) -> tuple[float, float]:
-    """Returns a lower and an upper bound of the accuracy on all images.
-
-    Either holds at all looks with probability at least 1 - `alpha`, both with 1 - 2 `alpha`.
-    `decide` answers where a cutoff lies outside of them.
-
-    Args:
-        correct, looks, alpha: As for `decide`.
-
-    Raises:
-        ValueError: As `decide`.
-    Source: Clopper and Pearson 1934, Biometrika 26:404, for draws without replacement.
-    """
-    share, total = _share(alpha, looks, seen=seen, counted=correct), looks[-1]
-    low = _fewest(correct, seen=seen, total=total, alpha=share)
-    high = total - _fewest(seen - correct, seen=seen, total=total, alpha=share)
-    return (low / total, high / total)
-
-
 def _share(alpha: float, looks: Sequence[int], *, seen: int, counted: int) -> float:
     """Returns what of `alpha` one look spends; the last one is certain and spends nothing."""
     if seen not in looks:
@@ -132,15 +82,6 @@ def _share(alpha: float, looks: Sequence[int], *, seen: int, counted: int) -> fl
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha:g}; 0.05 errs in one race of 20")
     return alpha / max(1, len(looks) - 1)
-
-
-def _fewest(hits: int, *, seen: int, total: int, alpha: float) -> int:
-    """Returns the fewest hits among all with which `hits` or more would not be too rare."""
-    return bisect_left(
-        range(total + 1),
-        True,
-        key=lambda good: _tail(hits, seen=seen, good=good, total=total) > alpha,
-    )
 
 
 def _tail(hits: int, *, seen: int, good: int, total: int) -> float:
