@@ -3,17 +3,18 @@
 import random
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from evaluation.config import EarlyCheckConfig, RaceConfig, ReferenceConfig
+from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from evaluation.diagnosis_config import DiagnosisConfig
-from models.config import Config, Fraction
+from models.config import Config
 from search.candidate import build_trial, recipe_sample
 from search.constraints import Constraints
 from search.errors import UserError, explain
 from search.overrides import value_at, with_overrides
+from search.promotion_config import Overrides, PromotionConfig
 from search.recipes import Recipe, find_recipe
 from search.resources import ResourcesConfig, check_workers
 from search.space import (
@@ -27,6 +28,8 @@ from search.space import (
     ends,
     leaf_axes,
 )
+from search.strategy.config import BudgetConfig, LadderConfig, Objective, StudyStart
+from search.strategy.sampler_config import AnySampler
 from trainers.config import CheckpointsConfig, TrialConfig
 
 CORNERS = 100
@@ -56,46 +59,6 @@ READ_IF: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.stem_act": ("model.stem", ("conv",)),
 }
 """Fields that nothing reads unless another field has one of these values."""
-Overrides = dict[str, Any]
-"""Dotted paths of a `TrialConfig` and their new values."""
-
-
-class SamplerConfig(Config):
-    """Optuna's sampler."""
-
-    name: Literal["tpe", "random"]
-    seed: int = Field(ge=0)
-    startup_trials: int = Field(ge=0)
-    """Random trials before the model is trusted; warm starts count, and so do samples beyond a
-    constraint."""
-
-
-class LadderConfig(Config):
-    """Early stopping: ASHA (Li et al. 2020, arXiv:1810.05934), stopping type, on epochs."""
-
-    rungs: tuple[Annotated[int, Field(ge=1)], ...]
-    """Epochs at which a trial is checked and may be stopped, rising; the last epoch is added."""
-    reduction: int = Field(ge=2)
-    """At a rung the best 1 / reduction of the trials seen there go on."""
-    race: RaceConfig
-    """When a check at a rung ends early; not at the last epoch, whose score promotes."""
-
-
-class BudgetConfig(Config):
-    """What the search may spend."""
-
-    trials: int = Field(ge=1)
-    """Trials in all: the warm starts, then the sampler's."""
-
-
-class PromotionConfig(Config):
-    """From trials to full runs."""
-
-    top_k: int = Field(ge=1)
-    min_clean_accuracy: Fraction
-    """Trials below it are not promoted."""
-    overrides: Overrides
-    """What a full run changes in the trial's config, such as `epochs`."""
 
 
 class ExperimentConfig(Config):
@@ -111,27 +74,44 @@ class ExperimentConfig(Config):
     """Dotted paths of `base` and what the sampler may choose there."""
     constraints: Constraints
     """What a model may cost; a sample beyond it never becomes a trial, and the sampler is told."""
-    warm_start: tuple[str, ...]
-    """Published recipes that are tried first; `rampart recipe` lists them. Where the space has
-    branches, they start in the first one; models of timm keep their own stem."""
-    sampler: SamplerConfig
+    warm_start: tuple[str | StudyStart, ...]
+    """What is tried first: published recipes by name (`rampart recipe` lists them), and the best
+    trials of earlier searches. Where the space has branches, recipes start in the first one; models
+    of timm keep their own stem."""
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = ("robust",)
+    """What rungs and sampler weigh; with several, by Pareto rank."""
+    sampler: AnySampler
     ladder: LadderConfig
     early_check: EarlyCheckConfig
     diagnosis: DiagnosisConfig
     """When the curve of a trial's checks ends it, or flags it."""
     budget: BudgetConfig
+    storage: str = "sqlite"
+    """Of the Optuna study: `sqlite`, a file in the folder; `journal`, one for folders that machines
+    share over a network; or the URL of a PostgreSQL or MySQL database, where `${NAME}` stands for a
+    variable of the environment."""
     resources: ResourcesConfig
     checkpoints: CheckpointsConfig
     promotion: PromotionConfig
     reference: ReferenceConfig
 
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The published recipes among the warm starts."""
+        return tuple(start for start in self.warm_start if isinstance(start, str))
+
+    @property
+    def earlier_studies(self) -> tuple[StudyStart, ...]:
+        """The earlier searches among the warm starts."""
+        return tuple(start for start in self.warm_start if isinstance(start, StudyStart))
+
     @model_validator(mode="after")
     def _ladder_fits_the_epochs(self) -> "ExperimentConfig":
         rungs = self.ladder.rungs
-        if list(rungs) != sorted(set(rungs)) or (rungs and rungs[-1] >= self.base.epochs):
+        if rungs and rungs[-1] >= self.base.epochs:
             raise ValueError(
-                f"ladder.rungs {list(rungs)} must rise and stay below base.epochs "
-                f"({self.base.epochs}), which is the last rung by itself"
+                f"ladder.rungs {list(rungs)} must stay below base.epochs ({self.base.epochs}), "
+                "which is the last rung by itself"
             )
         return self
 
@@ -182,7 +162,7 @@ class ExperimentConfig(Config):
 
     @model_validator(mode="after")
     def _recipes_lie_in_the_space(self) -> "ExperimentConfig":
-        for name in self.warm_start:
+        for name in self.recipes:
             try:
                 recipe = find_recipe(name)
             except UserError as error:

@@ -159,7 +159,7 @@ def trials_to_check(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialCo
 
 
 def _recipes(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialConfig]]:
-    for name in experiment.warm_start:
+    for name in experiment.recipes:
         recipe = RECIPES[name]
         sample = recipe_sample(experiment.base, experiment.space, recipe)
         config = build_trial(experiment.base, experiment.space, sample, recipe=recipe)
