@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from evaluation.engine.stages import EvaluationAttack
 from models.config import Config
+from trainers.threat import ThreatModel
 
 
 class EarlyCheckConfig(Config):
@@ -21,6 +22,8 @@ class EarlyCheckConfig(Config):
     batch_size: int = Field(ge=1)
     seed: int = Field(ge=0)
     """With the image's index it seeds the image's own random start."""
+    unseen: tuple[ThreatModel, ...] = ()
+    """Threats beside the trial's, which training does not know: each costs another check."""
 
 
 class RaceConfig(Config):

@@ -70,8 +70,23 @@ def early_check(
         clean=_accuracy("clean", flags.is_clean_correct),
         robust=_accuracy(attack_name(config), flags.is_robust),
         probe=probe,
+        unseen=_check_unseen(model, images.first(seen), config, device=device),
         missed=pending.cutoff if pending and seen < config.images else None,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _check_unseen(
+    model: nn.Module, images: ImageSet, config: EarlyCheckConfig, *, device: torch.device
+) -> tuple[Accuracy, ...]:
+    """Attacks the images under each threat that training does not know."""
+    settings = config.model_copy(update={"images": len(images)})
+    return tuple(
+        _accuracy(
+            f"{attack_name(config)}, {threat.norm} {threat.eps:.4g}",
+            early_flags(model, images, threat, settings, device=device).is_robust,
+        )
+        for threat in config.unseen
     )
 
 

@@ -2,16 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TypeAlias, get_args
+from typing import get_args
 
 from evaluation.analyses.config import KINDS
 from evaluation.protocols import NAMES, TRAINED
 from models.config import Config, Layout
 from models.named import Stem
 from search import data_commands
-
-ADDRESS = "HOST:PORT of a Ray cluster that is already there; default: a local Ray"
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+from search.search_arguments import ADDRESS, Commands, add_config, add_searches, command
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,58 +32,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    _add_searches(commands_)
+    add_searches(commands_)
     _add_checkpoints(commands_)
     _add_pages(commands_)
     _add_data(commands_)
     return parser
 
 
-def _add_searches(commands_: Commands) -> None:
-    add = _command(
-        commands_,
-        "search",
-        "run a new search, then promote its best trial",
-        "rampart search search/configs/demo.yaml name=mine budget.trials=20",
-    )
-    _add_config(add)
-    add.add_argument("--address", help=ADDRESS)
-
-    add = _command(
-        commands_,
-        "train",
-        "train one config alone, or go on with it",
-        "rampart train search/configs/train.yaml name=mine trial.epochs=20",
-    )
-    add.add_argument("config", metavar="CONFIG.yaml", help="the run")
-    add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
-    add.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
-    add.add_argument("--address", help=ADDRESS)
-
-    add = _command(
-        commands_, "resume", "go on with a search that was interrupted", "rampart resume demo"
-    )
-    _add_name(add)
-    add.add_argument("--address", help=ADDRESS)
-
-    add = _command(
-        commands_, "status", "show the trials of a search, running or not", "rampart status demo"
-    )
-    _add_name(add)
-
-    add = _command(
-        commands_,
-        "promote",
-        "train and evaluate the best trials at full scale",
-        "rampart promote demo --top 3",
-    )
-    _add_name(add)
-    add.add_argument("--top", type=int, default=1, metavar="K", help="how many (default: 1)")
-    add.add_argument("--address", help=ADDRESS)
-
-
 def _add_checkpoints(commands_: Commands) -> None:
-    add = _command(
+    add = command(
         commands_,
         "evaluate",
         "attack a checkpoint with AutoAttack, under a protocol",
@@ -119,7 +74,7 @@ def _add_checkpoints(commands_: Commands) -> None:
     )
     add.add_argument("--address", help=ADDRESS)
 
-    add = _command(
+    add = command(
         commands_,
         "analyse",
         "find out what a checkpoint's robustness is made of",
@@ -130,17 +85,17 @@ def _add_checkpoints(commands_: Commands) -> None:
     add.add_argument("kind", metavar="KIND", help=kinds)
     add.add_argument("overrides", nargs="*", metavar="field=value", help="the kind's own settings")
 
-    add = _command(
+    add = command(
         commands_,
         "compare",
-        "compare two evaluations of the same images, image by image",
+        "compare two evaluations image by image, or two searches",
         "rampart compare runs/demo/promoted/t00012 runs/demo/promoted/default",
     )
-    help_ = "a result.json, or the folder that holds it"
+    help_ = "a result.json, the folder that holds it, or a search by its name or folder"
     add.add_argument("first", metavar="A", help=help_)
     add.add_argument("second", metavar="B", help=help_)
 
-    add = _command(
+    add = command(
         commands_,
         "export",
         "write the weights of a checkpoint for others to load",
@@ -152,10 +107,7 @@ def _add_checkpoints(commands_: Commands) -> None:
 
 
 def _add_pages(commands_: Commands) -> None:
-    add = _command(commands_, "report", "write tables and report anew", "rampart report demo")
-    _add_name(add)
-
-    add = _command(
+    add = command(
         commands_,
         "recipe",
         "show a published recipe, list all, or print a run with one",
@@ -167,7 +119,7 @@ def _add_pages(commands_: Commands) -> None:
     help_ = "changes to it, after the recipe's"
     add.add_argument("overrides", nargs="*", metavar="dotted.path=value", help=help_)
 
-    add = _command(
+    add = command(
         commands_,
         "models",
         "list the models, their size and their fields, or print the section of one",
@@ -178,21 +130,21 @@ def _add_pages(commands_: Commands) -> None:
     help_ = "own: as published (default)"
     add.add_argument("stem", nargs="?", choices=get_args(Stem), default="own", help=help_)
 
-    add = _command(
+    add = command(
         commands_,
         "cost",
         "show what the models of an experiment cost, before anything runs",
         "rampart cost search/configs/demo.yaml constraints.params_m=[0.05,0.2]",
     )
-    _add_config(add)
+    add_config(add)
 
 
 def _add_data(commands_: Commands) -> None:
     example = "rampart data pack imagenet/train packed/train workers=16"
-    add = _command(commands_, "data", "pack images for fast training, or check them", example)
+    add = command(commands_, "data", "pack images for fast training, or check them", example)
     actions = add.add_subparsers(dest="action", required=True, metavar="ACTION")
     what = "put all images of a source into one file, or go on with it"
-    add = _command(actions, "pack", what, example)
+    add = command(actions, "pack", what, example)
     _add_source(add)
     add.add_argument("dest", metavar="DEST", help="new folder")
     add.add_argument(
@@ -203,7 +155,7 @@ def _add_data(commands_: Commands) -> None:
         "shrunk to it, share of unreadable ones that may be left out, processes",
     )
     what = "find the images that training could not read; exits with 1 if there are any"
-    add = _command(actions, "check", what, "rampart data check packed/train workers=16")
+    add = command(actions, "check", what, "rampart data check packed/train workers=16")
     _add_source(add)
     add.add_argument(
         "overrides",
@@ -220,18 +172,3 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def _fields(config: Config) -> str:
     return " ".join(f"{name}={value}" for name, value in config.model_dump().items())
-
-
-def _command(commands_: Commands, name: str, what: str, example: str) -> argparse.ArgumentParser:
-    return commands_.add_parser(
-        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
-    )
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG.yaml", help="the experiment")
-    parser.add_argument("overrides", nargs="*", metavar="dotted.path=value", help="changes to it")
-
-
-def _add_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="name under runs/, or the folder's path")

@@ -3,6 +3,8 @@
 Also the wording of accuracies and paired differences, which the report shares.
 """
 
+from collections.abc import Sequence
+
 import yaml
 
 from evaluation.masking_report import MaskingReport
@@ -16,8 +18,10 @@ from trainers.threat import ThreatModel
 LIMITS = """\
 - Robust accuracy holds for this threat model, this attack and these images. Other norms, larger
   radii and natural shifts are not covered.
-- One training seed: the intervals hold the choice of test images, not the noise of training.
-- The select split ranked the trials; the test split chose nothing within this search.
+- Intervals hold the choice of test images, not the noise of training; where the verdict names
+  several training seeds, its SE holds that, too.
+- The select split ranked the trials. The test split chose nothing but the winner among the full
+  runs of the verdict, so that the best of several looks a little better than it is.
 - Not meant for decisions about people, nor for systems where safety or security depends on it."""
 
 
@@ -27,13 +31,16 @@ def model_card(
     *,
     default: tuple[FullRun, EvaluationResult] | None,
     masking: MaskingReport | None,
+    verdict: Sequence[str],
 ) -> str:
     """Returns the card as Markdown.
 
     Args:
-        masking: None if it was not looked for, as in runs of earlier versions.
         default: The untuned default recipe at the same budget; None if `run` is it, or if it has
             no result.
+        masking: None if it was not looked for, as in runs of earlier versions.
+        verdict: On all full runs of the search, in sentences; empty where there is nothing to
+            compare.
     """
     config = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False)
     sections = [
@@ -41,6 +48,7 @@ def model_card(
         f"A classifier trained adversarially by Rampart, {_origin(run)}.",
         f"## Results\n\n{_results(result)}{_unmeasured(run)}",
         f"## Difference to the default recipe\n\n{_comparison(run, result, default)}",
+        f"## Verdict on all full runs\n\n{_verdict(verdict)}",
         f"## Diagnoses\n\n{_diagnoses(run)}",
         f"## Signs of gradient masking\n\n{_masking(masking)}",
         f"## Lineage\n\n{_lineage(run, result)}",
@@ -145,6 +153,10 @@ def _comparison(
     return _table(rows)
 
 
+def _verdict(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {one}" for one in sentences) or "None: there is nothing to compare yet."
+
+
 def _diagnoses(run: FullRun) -> str:
     lines = [f"- The trial: {diagnosis_text(one)}" for one in run.trial_diagnoses]
     lines += [f"- This run: {diagnosis_text(one)}" for one in run.diagnoses]
@@ -169,12 +181,13 @@ def _masking(report: MaskingReport | None) -> str:
 
 
 def _lineage(run: FullRun, result: EvaluationResult) -> str:
-    trial = "none" if run.trial_number is None else f"{run.trial_number} ({run.key})"
+    trial = "none" if run.trial_number is None else f"{run.trial_number} ({run.recipe})"
     config = run.config
     rows = {
         "study": run.study,
         "trial": trial,
         "origin": run.origin,
+        "parent": run.parent or "none",
         "config hash of the trial": run.trial_config_hash or "none",
         "config hash of this run": run.config_hash,
         "config hash of the evaluated checkpoint": result.config_hash,

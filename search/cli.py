@@ -16,12 +16,12 @@ from rich.console import Console
 from search import commands, data_commands
 from search.analyse_command import analyse
 from search.arguments import parse
-from search.compare import compare_page
 from search.errors import NothingToShowError, UserError
 from search.evaluate_command import evaluate
 from search.export_command import export
 from search.load import dump_config, load_experiment, load_training, with_recipe
 from search.overrides import parse_overrides
+from search.places import find_search
 from search.recipes.page import recipe_page
 
 
@@ -61,14 +61,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             overrides = parse_overrides(arguments.overrides)
             experiment = load_experiment(Path(arguments.config), overrides)
             commands.search(experiment, address=arguments.address, console=console)
+        case "plan" | "doctor":
+            _run_plan(arguments, console)
         case "resume":
-            folder = commands.find_search(arguments.name)
-            commands.resume(folder, address=arguments.address, console=console)
+            _run_resume(arguments, console)
         case "promote":
-            folder = commands.find_search(arguments.name)
-            commands.promote(
-                folder, top_k=arguments.top, address=arguments.address, console=console
-            )
+            _run_promote(arguments, console)
         case "train":
             overrides = parse_overrides(arguments.overrides)
             config = load_training(Path(arguments.config), overrides)
@@ -81,9 +79,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
                 console=console,
             )
         case "status":
-            commands.status(commands.find_search(arguments.name), console)
+            commands.status(find_search(arguments.name), console)
         case "report":
-            commands.report(commands.find_search(arguments.name), console)
+            commands.report(find_search(arguments.name), console)
         case "recipe":
             _run_recipe(arguments, console)
         case "models":
@@ -99,8 +97,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
 
             overrides = parse_overrides(arguments.overrides)
             console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
+        case "dashboard":
+            from search.dashboard import dashboard
+
+            dashboard(find_search(arguments.name), port=arguments.port, console=console)
         case "compare":
-            console.print(compare_page(Path(arguments.first), Path(arguments.second)))
+            console.print(commands.compare(arguments.first, arguments.second))
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
             export(checkpoint, file, arguments.layout, console)
@@ -111,6 +113,49 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
             analyse(Path(arguments.checkpoint), arguments.kind, overrides, console)
         case _:
             evaluate(arguments, console)
+
+
+def _run_plan(arguments: argparse.Namespace, console: Console) -> None:
+    overrides = parse_overrides(arguments.overrides)
+    path = arguments.config
+    experiment = None if path is None else load_experiment(Path(path), overrides)
+    if arguments.command == "doctor":
+        from search.doctor import doctor
+
+        doctor(experiment, address=arguments.address, console=console)
+    elif experiment is not None:
+        from search.plan_page import plan_page
+
+        console.print(plan_page(experiment, with_timing=not arguments.no_timing))
+
+
+def _run_resume(arguments: argparse.Namespace, console: Console) -> None:
+    folder = find_search(arguments.name)
+    overrides, added = parse_overrides(arguments.overrides), parse_overrides(arguments.add_budget)
+    if arguments.join:
+        if overrides or added or arguments.retry_failed:
+            raise UserError("--join goes on with the search as it is; leave the other changes out")
+        commands.join(folder, address=arguments.address, console=console)
+        return
+    commands.resume(
+        folder,
+        overrides=overrides,
+        added=added,
+        retries_failed=arguments.retry_failed,
+        address=arguments.address,
+        console=console,
+    )
+
+
+def _run_promote(arguments: argparse.Namespace, console: Console) -> None:
+    asked = {"rule": arguments.rule, "top_k": arguments.top, "seeds": arguments.seeds}
+    commands.promote(
+        find_search(arguments.name),
+        changes={name: value for name, value in asked.items() if value is not None},
+        trials=tuple(arguments.trial),
+        address=arguments.address,
+        console=console,
+    )
 
 
 def _run_recipe(arguments: argparse.Namespace, console: Console) -> None:

@@ -3,24 +3,36 @@
 Torch and Ray are imported where a command needs them, so that `rampart status` answers at once.
 """
 
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from search.config import ExperimentConfig
+from search.drivers import registered
 from search.errors import NothingToShowError, UserError
+from search.extending import extended, write_extended
 from search.folder import SearchFolder
-from search.load import dump_config, load_experiment
+from search.load import load_experiment
 from search.lock import is_locked, locked
+from search.overrides import override_or_refuse
+from search.places import (
+    create_folder,
+    find_search,
+    folder_of,
+    is_search,
+    name_of,
+    refuse_folder,
+    way_on_with,
+)
 from search.preflight import check_constraints, check_data, check_models
+from search.promotion_config import PromotionConfig
 from search.records import FullRun, read_promoted, read_records
+from search.spending import Clock
 from trainers.metrics import Progress
 
-DEFAULT_RUNS = Path("runs")
 RESUME = "rampart resume"
 
 
@@ -29,48 +41,102 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     check_data(experiment)
     check_models(experiment)
     check_constraints(experiment)
-    folder = _folder_of(experiment)
-    refuse_folder(folder.root, way_on=_way_on(folder))
+    folder = folder_of(experiment)
+    refuse_folder(folder.root, way_on=way_on_with(folder))
     with _connected(address, experiment):
         folder = create_folder(experiment)
         console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
         with locked(folder.root, again=RESUME):
-            _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
+            _run(folder, experiment, console)
 
 
-def resume(folder: SearchFolder, *, address: str | None, console: Console) -> None:
-    """Runs whatever is missing: trials, promotion, reference evaluation, report."""
-    experiment = read_experiment(folder)
+def resume(
+    folder: SearchFolder,
+    *,
+    overrides: Mapping[str, Any],
+    added: Mapping[str, Any],
+    retries_failed: bool,
+    address: str | None,
+    console: Console,
+) -> None:
+    """Runs whatever is missing: trials, promotion, reference evaluation, report.
+
+    Args:
+        overrides: Changes of the config that leave earlier trials comparable.
+        added: Caps of the budget and what is added to them.
+        retries_failed: Whether samples that failed are tried again, as new trials.
+    """
+    before = read_experiment(folder)
+    experiment = extended(before, overrides, added)
     with locked(folder.root, again=RESUME), _connected(address, experiment):
-        _run(folder, experiment, console, top_k=experiment.promotion.top_k, with_trials=True)
+        write_extended(folder, before, experiment)
+        if retries_failed:
+            _queue_failed(folder, experiment, console)
+        _run(folder, experiment, console)
 
 
-def promote(folder: SearchFolder, *, top_k: int, address: str | None, console: Console) -> None:
-    """Runs the best `top_k` trials, and the default, at full scale; finished ones are kept."""
+def join(folder: SearchFolder, *, address: str | None, console: Console) -> None:
+    """Runs trials of a search beside the process that works on it, until there are no more."""
+    if not is_locked(folder.root):
+        raise UserError(
+            f"nobody works on {name_of(folder)}, so there is nobody to join; "
+            f"`{RESUME} {name_of(folder)}` goes on with it"
+        )
     experiment = read_experiment(folder)
+    with _connected(address, experiment):
+        _run_trials(folder, experiment, console)
+
+
+def promote(
+    folder: SearchFolder,
+    *,
+    changes: Mapping[str, Any],
+    trials: tuple[int, ...],
+    address: str | None,
+    console: Console,
+) -> None:
+    """Runs the chosen trials, and the default, at full scale; finished ones are kept.
+
+    Args:
+        changes: Fields of `promotion` and what they are this once.
+        trials: Their numbers; empty: the rule chooses.
+    """
+    experiment = read_experiment(folder)
+    promotion = override_or_refuse(experiment.promotion, changes, what="promotion")
     with locked(folder.root, again=RESUME), _connected(address, experiment):
-        _run(folder, experiment, console, top_k=top_k, with_trials=False)
+        _promote(folder, experiment, console, promotion=promotion, trials=trials)
 
 
-def _run(
+def _run(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
+    from search.report import write_report
+
+    try:
+        _run_trials(folder, experiment, console)
+    except (UserError, NothingToShowError):
+        write_report(folder)
+        raise
+    if experiment.promotion.automatic:
+        _promote(folder, experiment, console, promotion=experiment.promotion, trials=())
+    else:
+        write_report(folder)
+        console.print(f"`rampart promote {name_of(folder)}` trains the best at full scale")
+
+
+def _promote(
     folder: SearchFolder,
     experiment: ExperimentConfig,
     console: Console,
     *,
-    top_k: int,
-    with_trials: bool,
+    promotion: PromotionConfig,
+    trials: tuple[int, ...],
 ) -> None:
     from search.promote import promote_best
     from search.report import write_report
 
     try:
-        if with_trials:
-            _run_trials(folder, experiment, console)
-        promote_best(folder, experiment, top_k=top_k, console=console)
-    except (UserError, NothingToShowError):
+        promote_best(folder, experiment, promotion=promotion, trials=trials, console=console)
+    finally:
         write_report(folder)
-        raise
-    write_report(folder)
     name = name_of(folder)
     console.print(
         f"\nresults   {folder.table('csv')} (and .parquet)\n"
@@ -112,91 +178,6 @@ def report(folder: SearchFolder, console: Console) -> None:
     console.print(f"report: {write_report(folder)}")
 
 
-def refuse_folder(root: Path, *, way_on: str) -> None:
-    """Raises UserError, before Ray starts, if the folder `root` is taken or out of reach."""
-    if root.exists():
-        raise UserError(f"{root} exists already; {way_on}, and name=ANOTHER begins anew")
-    there = next(parent for parent in root.parents if parent.exists())
-    if not there.is_dir():
-        raise _not_writable(root, f"{there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise _not_writable(root, f"no permission to write in {there}")
-
-
-def create_root(root: Path, fill: Callable[[Path], None]) -> None:
-    """Creates the folder `root` with what `fill` writes into it, whole or not at all.
-
-    Raises:
-        UserError: If it is there, or cannot be written.
-    """
-    draft = root.with_name(f".{root.name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
-        try:
-            fill(draft)
-            os.rename(draft, root)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise _not_writable(root, error.strerror or str(error)) from error
-
-
-def create_folder(experiment: ExperimentConfig) -> SearchFolder:
-    """Creates `runs_dir/name` with config and study, whole or not at all.
-
-    Raises:
-        UserError: If the name is taken or the folder cannot be written.
-    """
-    from search.study import create_study
-
-    def fill(draft: Path) -> None:
-        drafted = SearchFolder(root=draft)
-        drafted.config.write_text(dump_config(experiment))
-        create_study(drafted, experiment)
-
-    folder = _folder_of(experiment)
-    refuse_folder(folder.root, way_on=_way_on(folder))
-    create_root(folder.root, fill)
-    return folder
-
-
-def _folder_of(experiment: ExperimentConfig) -> SearchFolder:
-    return SearchFolder(root=Path(experiment.runs_dir).absolute() / experiment.name)
-
-
-def _way_on(folder: SearchFolder) -> str:
-    return f"`rampart resume {name_of(folder)}` goes on with it"
-
-
-def _not_writable(root: Path, reason: str) -> UserError:
-    return UserError(
-        f"runs_dir {str(root.parent)!r} cannot be written: {reason}; "
-        "choose another with runs_dir=PATH"
-    )
-
-
-def find_search(name: str) -> SearchFolder:
-    """Returns the folder of a search, given its name under `runs/` or the folder's path.
-
-    Raises:
-        UserError: If there is none.
-    """
-    for root in (DEFAULT_RUNS / name, Path(name)):
-        if (root / "config.yaml").is_file():
-            return SearchFolder(root=root.absolute())
-    there = sorted(path.parent.name for path in DEFAULT_RUNS.glob("*/config.yaml"))
-    raise UserError(
-        f"no search {name!r} under {DEFAULT_RUNS.absolute()}; there are: "
-        f"{', '.join(there) or 'none'} (a search elsewhere is named by its folder's path)"
-    )
-
-
-def name_of(folder: SearchFolder) -> str:
-    """Returns what a user types to name the search: its name under `runs/`, or else its path."""
-    is_near = folder.root.parent == DEFAULT_RUNS.absolute()
-    return folder.root.name if is_near else str(folder.root)
-
-
 def run_with_progress(folder: SearchFolder, run: FullRun) -> FullRun:
     """Returns a full run with what it has reported so far; its record gets that at its end."""
     path = folder.promoted / run.key / "progress.json"
@@ -204,6 +185,20 @@ def run_with_progress(folder: SearchFolder, run: FullRun) -> FullRun:
         return run
     progress = Progress.model_validate_json(path.read_text())
     return run.model_copy(update={"progress": progress})
+
+
+def compare(first: str, second: str) -> RenderableType:
+    """Returns a page on two results, or on two searches.
+
+    Raises:
+        UserError: If they are not there, or cannot be compared.
+    """
+    from search.compare import compare_page
+    from search.study_compare import compare_studies
+
+    if any(is_search(name) for name in (first, second)):
+        return compare_studies(find_search(first), find_search(second))
+    return compare_page(Path(first), Path(second))
 
 
 def read_experiment(folder: SearchFolder) -> ExperimentConfig:
@@ -219,20 +214,36 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
     from search.table import write_tables
 
     study = open_study(folder, experiment)
-    with ProgressView(
-        console,
-        total_trials=experiment.budget.trials,
-        concurrent=experiment.resources.concurrent_trials,
-    ) as view:
-        ledger = Ledger(folder, experiment, study, on_change=view.show)
+    with (
+        registered(folder) as driver,
+        ProgressView(
+            console,
+            total_trials=experiment.budget.trials,
+            concurrent=experiment.resources.concurrent_trials,
+        ) as view,
+    ):
+        clock = Clock(folder.sittings / f"{driver}.json")
+        ledger = Ledger(folder, experiment, study, on_change=view.show, driver=driver)
         if not ledger.is_finished:
-            run_trials(folder, experiment, ledger)
+            run_trials(folder, experiment, ledger, clock)
+            ledger.suspend()
+        if ledger.is_finished and not ledger.cap:
+            ledger.rest()
     write_tables(folder, ledger.records)
+    name = name_of(folder)
     if ledger.stuck:
         raise NothingToShowError(
-            f"{ledger.stuck}; `rampart promote {name_of(folder)}` promotes what was found"
+            f"{ledger.stuck}; `rampart promote {name}` promotes what was found"
         )
     if not ledger.is_finished:
-        raise NothingToShowError(
-            f"the search ended early; `rampart resume {name_of(folder)}` goes on with it"
-        )
+        raise NothingToShowError(f"the search ended early; `{RESUME} {name}` goes on with it")
+    if cap := ledger.cap:
+        console.print(f"{cap}; `{RESUME} {name} --add-budget ...` goes on with its trials")
+
+
+def _queue_failed(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
+    from search.ledger import Ledger
+    from search.study import open_study
+
+    ledger = Ledger(folder, experiment, open_study(folder, experiment), on_change=lambda _: None)
+    console.print(f"{ledger.retry_failed()} failed trials will be tried again")

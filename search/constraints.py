@@ -11,9 +11,9 @@ from models.config import AnyModelConfig, Config, ModelConfig
 from trainers.attacks.config import AttackConfig
 from trainers.config import TrialConfig
 
-Measure = Literal["params_m", "gmacs", "activation_mb", "train_gmacs"]
+Measure = Literal["params_m", "gmacs", "activation_mb", "train_gmacs", "train_cost"]
 """`params_m`, `gmacs`, `activation_mb`: as in `ModelCost`, at the data's resolution and number of
-classes. `train_gmacs`: `training_gmacs` of the trial."""
+classes. `train_gmacs`, `train_cost`: `training_gmacs` and `training_cost` of the trial."""
 
 
 class Bounds(Config):
@@ -69,8 +69,9 @@ def excess(constraints: Constraints, values: Mapping[str, float]) -> dict[str, f
 def measure(trial: TrialConfig) -> dict[str, float]:
     """Returns what the model and a training step of `trial` cost, by the names of constraints.
 
-    `attack_activation_mb` comes with them. What was counted once is remembered, for a sampler asks
-    about the same model again and again.
+    `attack_activation_mb` comes with them; `train_cost` is missing where the number of images is
+    not said, which `check_countable` refuses. What was counted once is remembered, for a sampler
+    asks about the same model again and again.
 
     Raises:
         ValueError: If the model cannot be built for the data.
@@ -79,7 +80,19 @@ def measure(trial: TrialConfig) -> dict[str, float]:
     values = _counted(
         trial.model.model_dump_json(), num_classes=data.num_classes, resolution=data.resolution
     )
-    return {**values, "train_gmacs": training_gmacs(values["gmacs"], trial.attack)}
+    train_gmacs = training_gmacs(values["gmacs"], trial.attack)
+    train_cost = training_cost(train_gmacs, trial)
+    known = {} if train_cost is None else {"train_cost": train_cost}
+    return {**values, "train_gmacs": train_gmacs, **known}
+
+
+def check_countable(constraints: Constraints, trial: TrialConfig) -> None:
+    """Raises ValueError if a constraint is on what nobody knows of `trial` before its images."""
+    if "train_cost" in constraints and trial.data.train_images == "all":
+        raise ValueError(
+            "constraints.train_cost counts the images of a training, but data.train_images is "
+            "'all'; give their number, or bound train_gmacs, the cost of one image, instead"
+        )
 
 
 def training_gmacs(gmacs: float, attack: AttackConfig) -> float:
@@ -97,6 +110,23 @@ def training_gmacs(gmacs: float, attack: AttackConfig) -> float:
     if attack.name != "apgd":
         attacking -= gmacs  # the last forward, which finds the best iterate
     return training + attack.fraction * attacking
+
+
+def training_cost(train_gmacs: float, trial: TrialConfig) -> float | None:
+    """Estimates the multiply-adds of all steps of `trial`, in 1e15; None if its images are "all".
+
+    A clean training before it and its checks are not counted.
+
+    Args:
+        train_gmacs: Of a step, for one image, as `training_gmacs`.
+    """
+    from trainers.plan import steps_per_epoch
+
+    images = trial.data.train_images
+    if images == "all":
+        return None
+    steps = trial.epochs * steps_per_epoch(trial, images)
+    return train_gmacs * steps * trial.batch_size / 1e6
 
 
 def _excess(bounds: Bounds, value: float) -> float:

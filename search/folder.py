@@ -31,6 +31,11 @@ class SearchFolder:
         return self.root / "rungs.json"
 
     @property
+    def sittings(self) -> Path:
+        """What each process that worked on the search took; see `search/spending.py`."""
+        return self.root / "sittings"
+
+    @property
     def promoted(self) -> Path:
         """One folder per full run: record.json, checkpoint/, result.json, model_card.md."""
         return self.root / "promoted"

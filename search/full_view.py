@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -9,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.result import EvaluationResult
-from search.folder import SearchFolder
 from search.records import FullRun, Promoted
+from search.trial_events import first_line
 from trainers.metrics import Accuracy, Progress
 
 
@@ -19,14 +20,14 @@ class FullRunView:
 
     def __init__(
         self,
-        folder: SearchFolder,
+        root: Path,
         runs: Sequence[FullRun],
         console: Console,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Says nothing yet; `with` announces the runs."""
-        self._folder = folder
+        """Says nothing yet; `with` announces the runs. `root` holds a folder for each."""
+        self._root = root
         self._runs = runs
         self._console = console
         self._clock = clock
@@ -36,7 +37,8 @@ class FullRunView:
 
     def __enter__(self) -> "FullRunView":
         for run in self._runs:
-            self._console.print(f"full run {run.key} ({run.origin}): {run.config.epochs} epochs")
+            name = run_name(run)
+            self._console.print(f"{name} ({run.origin}): {run.config.epochs} epochs")
         return self
 
     def __exit__(
@@ -59,12 +61,12 @@ class FullRunView:
 
     def _news(self, run: FullRun) -> tuple[str, str]:
         """Returns what is known of a run, and the time left, whose change alone is no news."""
-        root = self._folder.promoted / run.key
+        root = self._root / run.key
         if (root / "result.json").exists():
-            return f"full run {run.key}: evaluated", ""
+            return f"{run_name(run)}: evaluated", ""
         if (root / "evaluated").exists():
             done, total = map(int, (root / "evaluated").read_text().split())
-            line = f"full run {run.key}: reference attack, {done} of {total} images"
+            line = f"{run_name(run)}: reference attack, {done} of {total} images"
             return line, self._attack_left(run.key, done, total)
         if (root / "progress.json").exists():
             progress = Progress.model_validate_json((root / "progress.json").read_text())
@@ -81,8 +83,13 @@ class FullRunView:
         return f", left about {(total - done) * (now - began) / (done - done_before):.0f} s"
 
 
+def run_name(run: FullRun) -> str:
+    """Returns for example `full run t00003` or `stage 1 of t00003`."""
+    return f"full run {run.key}" if run.stage is None else f"stage {run.stage} of {run.key}"
+
+
 def full_runs_table(promoted: Sequence[Promoted]) -> Table:
-    """Returns a row per full run; an accuracy comes with its 95 % interval, attack and n."""
+    """Returns a row per run; an accuracy comes with its 95 % interval, attack and n."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("full run", "origin", "status", "epoch"):
         table.add_column(name, no_wrap=True)
@@ -90,7 +97,8 @@ def full_runs_table(promoted: Sequence[Promoted]) -> Table:
         table.add_column(name, overflow="fold")
     for run, result in promoted:
         # Text, not str: a reason may hold brackets, which rich would read as markup.
-        cells = [run.key, run.origin, run.status, f"{_epochs(run)}/{run.config.epochs}"]
+        name = run.key if run.stage is None else run_name(run)
+        cells = [name, run.origin, run.status, f"{_epochs(run)}/{run.config.epochs}"]
         cells += [_accuracy_text(result.clean) if result else "", _robust_text(run, result)]
         table.add_row(*map(Text, cells))
     return table
@@ -103,7 +111,7 @@ def _epochs(run: FullRun) -> int:
 def _robust_text(run: FullRun, result: EvaluationResult | None) -> str:
     if result is not None:
         return _accuracy_text(result.robust)
-    return run.reason.strip().partition("\n")[0] or "not evaluated yet"
+    return first_line(run.reason) or ("not evaluated yet" if run.stage is None else "")
 
 
 def _accuracy_text(accuracy: Accuracy) -> str:
@@ -117,7 +125,7 @@ def _epoch_line(run: FullRun, progress: Progress) -> str:
     mean = sum(epoch.seconds for epoch in progress.history) / len(progress.history)
     left = mean * (run.config.epochs - last.epoch)
     return (
-        f"full run {run.key}: epoch {last.epoch}/{run.config.epochs} "
+        f"{run_name(run)}: epoch {last.epoch}/{run.config.epochs} "
         f"loss={last.train_loss:.3f} train_acc={last.train_accuracy:.3f} "
         f"left={left:.0f}s"
     )

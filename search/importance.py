@@ -1,22 +1,43 @@
-"""Which axes of the space mattered: Optuna's PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255)."""
+"""Which axes of the space mattered, by Optuna: PED-ANOVA, and fANOVA beside it.
+
+PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) compares the best third of the trials with all of
+them along each axis. fANOVA (Hutter et al. 2014, ICML, PMLR 32:754) fits a forest to all and asks
+for the share of its variance that each axis explains alone. Both see only the order of the trials
+by one objective.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.importance import (
+    FanovaImportanceEvaluator,
+    PedAnovaImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.trial import FixedTrial, create_trial
 
-from search.records import Status, TrialRecord
+from search.observing import oriented
+from search.records import TrialRecord
+from search.space import Space, encode, suggest
+from search.strategy.config import Objective
+from search.table import standing
 
+Method = Literal["PED-ANOVA", "fANOVA"]
 MIN_TRIALS = 4
 TOP_FRACTION = 1 / 3
+SCORED = ("completed", "paused", "stopped", "diagnosed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """The share of each axis in telling the best trials from the rest, or why there is none."""
+    """The share of each axis in what makes trials good, or why there is none."""
 
+    method: Method
+    objective: Objective
     shares: dict[str, float]
     """Dotted path -> share, falling; they sum to 1. Empty if `reason` says why."""
     n: int
@@ -25,53 +46,73 @@ class Importance:
 
 
 def axis_importance(
-    records: Sequence[TrialRecord], trials: Sequence[optuna.trial.FrozenTrial]
+    records: Sequence[TrialRecord], space: Space, *, objective: Objective, method: Method
 ) -> Importance:
-    """Compares the best third of the trials with all of them, axis by axis.
+    """Tells how much each axis matters for the order of the trials.
 
-    PED-ANOVA knows only completed trials and looks only at their order. Stopped and diagnosed
-    ones come in below all completed ones, ordered by robust accuracy at their last rung. Axes that
-    only some branches have are compared where they exist (arXiv:2601.20800).
-
-    Args:
-        trials: Of the Optuna study; they know the sample as Optuna encoded it, and the space.
+    Trials that ended early come in below all completed ones, a higher rung above a lower one. Axes
+    that only some branches have are compared where they exist (arXiv:2601.20800) by PED-ANOVA;
+    fANOVA needs all axes in all trials, and scikit-learn.
     """
-    by_number = {trial.number: trial for trial in trials}
-    scored = [
-        (by_number[record.number], _score(record.status, check.robust.value))
+    placed = [
+        (_frozen(record, space), (*place[:2], oriented(objective, record, check)))
         for record in records
-        if record.status in ("completed", "stopped", "diagnosed")
-        and (check := record.last_check)
-        and record.number in by_number
+        if record.status in SCORED and (check := record.last_check) and (place := standing(record))
     ]
-    reason = _why_not([value for _, value in scored], [trial for trial, _ in scored])
-    if reason:
-        return Importance(shares={}, n=len(scored), reason=reason)
+    trials = [trial for trial, _ in placed]
+    places = sorted({place for _, place in placed})
+    ranks = [float(places.index(place)) for _, place in placed]
+    reason = _why_not(ranks, trials) or (_why_no_forest(trials) if method == "fANOVA" else "")
+    shares = {} if reason else _shares(trials, ranks, method)
+    return Importance(
+        method=method, objective=objective, shares=shares, n=len(trials), reason=reason
+    )
+
+
+def _frozen(record: TrialRecord, space: Space) -> FixedTrial:
+    """Returns the sample as Optuna encodes it, with the space that it was drawn from."""
+    fixed = FixedTrial({name: encode(value) for name, value in record.params.items()})
+    suggest(fixed, space)
+    return fixed
+
+
+def _shares(
+    trials: Sequence[FixedTrial], ranks: Sequence[float], method: Method
+) -> dict[str, float]:
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         [
-            optuna.trial.create_trial(params=t.params, distributions=t.distributions, value=value)
-            for t, value in scored
+            create_trial(params=t.params, distributions=t.distributions, value=rank)
+            for t, rank in zip(trials, ranks, strict=True)
         ]
     )
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP_FRACTION)
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return Importance(shares=shares, n=len(scored), reason="")
+    evaluator = (
+        FanovaImportanceEvaluator(seed=0)
+        if method == "fANOVA"
+        else PedAnovaImportanceEvaluator(target_quantile=TOP_FRACTION)
+    )
+    return get_param_importances(study, evaluator=evaluator)
 
 
-def _score(status: Status, robust_accuracy: float) -> float:
-    """Returns a value that orders trials as `rank_trials` does, ties aside."""
-    # Accuracies lie in [0, 1], so 2 less is below every completed trial.
-    return robust_accuracy if status == "completed" else robust_accuracy - 2
-
-
-def _why_not(values: Sequence[float], trials: Sequence[optuna.trial.FrozenTrial]) -> str:
-    if len(values) < MIN_TRIALS:
-        return f"needs {MIN_TRIALS} trials with a check, there are {len(values)}"
+def _why_not(ranks: Sequence[float], trials: Sequence[FixedTrial]) -> str:
+    if len(ranks) < MIN_TRIALS:
+        return f"needs {MIN_TRIALS} trials with a check, there are {len(ranks)}"
     spaces: list[dict[str, BaseDistribution]] = [trial.distributions for trial in trials]
     if len(axes := sorted({axis for space in spaces for axis in space})) < 2:
         return f"needs two axes to compare, the space has {len(axes)}"
-    cut = sorted(values, reverse=True)[math.ceil(TOP_FRACTION * len(values)) - 1]
-    if all(value >= cut for value in values):
+    cut = sorted(ranks, reverse=True)[math.ceil(TOP_FRACTION * len(ranks)) - 1]
+    if all(rank >= cut for rank in ranks):
         return "the trials tie: no best third stands out"
+    return ""
+
+
+def _why_no_forest(trials: Sequence[FixedTrial]) -> str:
+    """Returns why fANOVA cannot be asked; empty if it can."""
+    spaces: list[set[str]] = [set(trial.distributions) for trial in trials]
+    if some := sorted(set.union(*spaces) - set.intersection(*spaces)):
+        return f"fANOVA needs every axis in every trial, and only some have {', '.join(some)}"
+    try:
+        FanovaImportanceEvaluator(seed=0)
+    except ImportError:
+        return "fANOVA needs scikit-learn, which is not installed: pip install scikit-learn"
     return ""

@@ -1,37 +1,41 @@
-"""The books of a search: asks the study for trials, files what they report, decides, tells.
+"""The books of a search: who runs next, what was reported, what follows from it.
 
 The study and one record per trial are the source of truth, written before anything is announced; a
-resumed search opens the same books. No Ray here: `search/cluster` only carries messages.
+resumed search opens the same books, and several drivers may hold them in turn. What follows from
+them is decided in `search/strategy`. No Ray here: `search/cluster` only carries messages.
 """
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
-from pydantic import ValidationError
+from optuna.trial import Trial, TrialState
 
-from search.asha import keeps_going
-from search.candidate import build_trial
+from search.asking import RETRY_ATTR, ask, queue_retry
 from search.config import ExperimentConfig
-from search.constraints import excess, measure, violations
 from search.diagnosing import diagnose_history, diagnosis_text, first_end, latest_of_each
-from search.errors import explain
+from search.drivers import books, is_alive
+from search.fidelity import checkpoints_of, goal_of, rung_trial
 from search.folder import SearchFolder
-from search.recipes import RECIPES
-from search.records import TrialRecord, read_records, write_record
-from search.rungs import rung_scores, write_rung_scores
-from search.space import suggest
-from search.study import REASON_ATTR, RECIPE_ATTR, set_constraints
-from trainers.config import TrialConfig, config_hash
-from trainers.metrics import Check, Progress
+from search.judging import climb, judge, over_time
+from search.observing import observe
+from search.opening import open_record
+from search.records import TrialRecord, read_record, write_record
+from search.rungs import RungScores, rung_scores, write_rung_scores
+from search.spending import Spent, cap_met, read_sittings, spent_of
+from search.strategy.ladder import Job, next_job
+from search.strategy.observed import Observed
+from search.telling import tell_check, tell_columns, tell_end
+from trainers.config import TrialConfig
+from trainers.metrics import Progress
 
 MAX_REJECTED = 1000
 """Samples beyond a constraint, in a row, after which a search ends."""
 
 
 class Ledger:
-    """One search in progress. A single process writes it (see `search/lock.py`)."""
+    """One search in progress, as one driver holds its books."""
 
     def __init__(
         self,
@@ -40,23 +44,26 @@ class Ledger:
         study: optuna.Study,
         *,
         on_change: Callable[[list[TrialRecord]], None],
+        driver: str = "",
     ) -> None:
-        """Opens the books; `on_change` sees all records after every change."""
+        """Opens the books; `on_change` sees all records after every change.
+
+        Args:
+            driver: Who we are among several (`search/drivers.py`); a search of one needs no name.
+        """
         self._folder = folder
         self._experiment = experiment
         self._study = study
         self._on_change = on_change
+        self._driver = driver
         self.stuck = ""
         """Why no more trials come although the budget is not spent; empty if they do."""
-        self._last_rejection = ""
-        self._records = {record.key: record for record in read_records(folder.trials)}
-        self._scores = rung_scores(self._records.values(), rungs=experiment.ladder.rungs)
-        write_rung_scores(folder.rung_scores, self._scores)  # a kill may have come before
-        self._settle()
-        self._unfinished = [
-            trial._trial_id  # pyright: ignore[reportPrivateUsage]
-            for trial in study.get_trials(states=(TrialState.RUNNING,))
-        ]
+        self._records: dict[str, TrialRecord] = {}
+        self._seen: dict[str, int] = {}
+        self._scores: RungScores | None = None
+        with books(folder):
+            self._refresh()
+            self._settle()
 
     def __getstate__(self) -> dict[str, object]:
         """Keeps nothing: Tune pickles what it is given into files that no resume reads."""
@@ -68,201 +75,262 @@ class Ledger:
         return sorted(self._records.values(), key=lambda record: record.number)
 
     @property
+    def spent(self) -> Spent:
+        """What the search has taken so far, all drivers together."""
+        sittings = read_sittings(self._folder.sittings)
+        return spent_of(self.records, sittings, self._experiment.resources)
+
+    @property
+    def cap(self) -> str:
+        """Which cap of the budget, beside the number of trials, is met; empty if none is."""
+        return cap_met(self._experiment.budget, self.spent)
+
+    @property
     def is_finished(self) -> bool:
-        """Whether every trial of the budget has ended."""
-        ended = [record for record in self._records.values() if record.status != "running"]
-        return not self._unfinished and len(ended) >= self._experiment.budget.trials
+        """Whether the budget is spent: nothing runs, and nothing is left to run."""
+        with books(self._folder):
+            self._refresh()
+            if any(record.status == "running" for record in self._records.values()):
+                return False
+            return bool(self.cap) or not (self._waiting() or self._dangling() or self._next())
 
     def next_trial(self) -> TrialRecord | None:
-        """Returns the next trial to run, unfinished ones first; None when the budget is spent.
+        """Returns the next trial to run, opened; None if there is none now.
 
-        Samples beyond a constraint never become trials: the sampler is told, and asked again.
-        Returns None, too, when it knows no other; `stuck` then says so.
+        Interrupted ones come first, then what the ladder promotes, then new ones. Samples beyond a
+        constraint never become trials: the sampler is told, and asked again. Where it knows no
+        other, `stuck` says so.
         """
-        for _ in range(MAX_REJECTED):
-            trial = self._next_asked()
-            if trial is None:
+        with books(self._folder):
+            self._refresh()
+            self._free_orphans()
+            if self.cap:
                 return None
-            if record := self._open(trial):
-                return record
-        self.stuck = (
-            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last "
-            f"one: {self._last_rejection}); start anew with wider constraints or another space"
-        )
-        return None
+            if waiting := self._waiting():
+                return self._begin(waiting[0])
+            return self._next_job()
 
-    def _next_asked(self) -> optuna.trial.Trial | None:
-        if self._unfinished:
-            # Re-attaches to the stored trial: `suggest_*` answers with the stored parameters.
-            return optuna.trial.Trial(self._study, self._unfinished.pop(0))
-        if len(self._records) >= self._experiment.budget.trials:
-            return None
-        return self._study.ask()
+    def training(self, record: TrialRecord) -> TrialConfig:
+        """Returns what takes a trial to its goal; it is the trial itself, or a rung's own."""
+        rung = record.below[-1].rung if record.below else 0
+        weights = checkpoints_of(self._folder, self._experiment.ladder, record, rung=rung)
+        return rung_trial(self._experiment, record, weights=str(weights))
+
+    def checkpoints(self, record: TrialRecord) -> Path:
+        """Returns where the training that takes a trial to its goal keeps its checkpoints."""
+        rung = record.goal or record.config.epochs
+        return checkpoints_of(self._folder, self._experiment.ladder, record, rung=rung)
 
     def report(self, key: str, progress: Progress, *, node: str) -> bool:
-        """Files a report, which carries the whole history; returns whether the trial goes on."""
-        before = self._records[key]
-        if before.status != "running":
-            return False
-        found = diagnose_history(before.config, progress.history, self._experiment.diagnosis)
-        update = {
-            "progress": progress,
-            "startup_s": _startup_seconds(before, progress),
-            "node": node,
-            "diagnoses": latest_of_each(found),
-        }
-        record = before.model_copy(update=update)
-        stop_reason = ""
-        for epoch, check in record.checks:
-            if epoch > before.epochs:
-                self._report_to_study(record.number, epoch, check)
-                stop_reason = stop_reason or self._stop_reason(record, epoch, check)
-        if failure := first_end(found):
-            end = {"status": "diagnosed", "reason": diagnosis_text(failure)}
-        elif stop_reason:
-            end = {"status": "stopped", "reason": stop_reason}
-        else:
-            self._write(record)
-            return True
-        self._close(record.model_copy(update=end))
-        return False
+        """Files a report, which carries the whole history; returns whether the training goes on."""
+        with books(self._folder):
+            self._refresh()
+            before = self._records[key]
+            if before.status != "running" or before.driver != self._driver:
+                return False
+            training = self.training(before)
+            found = diagnose_history(training, progress.history, self._experiment.diagnosis)
+            update = {
+                "progress": progress,
+                "startup_s": _startup_seconds(before, progress),
+                "node": node,
+                "diagnoses": latest_of_each({0: before.diagnoses, **found}),
+            }
+            record = before.model_copy(update=update)
+            end = (
+                {"status": "diagnosed", "reason": diagnosis_text(failure)}
+                if (failure := first_end(found))
+                else over_time(self._experiment, record)
+            )
+            if end:
+                self._close(record.model_copy(update=end))
+                return False
+            return self._judge(before, record)
 
     def finish(self, key: str) -> None:
         """Files that the trial's driver ended without an error."""
-        record = self._records[key]
-        if record.status != "running":
-            return
-        if record.epochs < record.config.epochs:
-            self.fail(key, f"ended after epoch {record.epochs} of {record.config.epochs}", "")
-        else:
-            self._close(record.model_copy(update={"status": "completed"}))
+        with books(self._folder):
+            self._refresh()
+            record = self._records[key]
+            if record.status != "running" or record.driver != self._driver:
+                return
+            if record.epochs >= record.config.epochs:
+                self._close(record.model_copy(update={"status": "completed"}))
+            elif cap := self.cap:
+                self._write(record.model_copy(update={"status": "paused", "reason": cap}))
+            else:
+                ended = f"ended after epoch {record.epochs} of {record.config.epochs}"
+                self._fail(record, ended, "")
 
     def fail(self, key: str, reason: str, error: str) -> None:
         """Files a failure as a result; the sampler is told that the trial failed."""
-        record = self._records[key]
-        if record.status == "running":
-            update = {"status": "failed", "reason": reason, "error": error}
-            self._close(record.model_copy(update=update))
+        with books(self._folder):
+            self._refresh()
+            record = self._records[key]
+            if record.status == "running" and record.driver == self._driver:
+                self._fail(record, reason, error)
 
-    def _open(self, trial: optuna.trial.Trial) -> TrialRecord | None:
-        """Files the trial as running; returns None if it violates a constraint."""
-        params = suggest(trial, self._experiment.space)
-        recipe = trial.user_attrs.get(RECIPE_ATTR)
-        try:
-            config = build_trial(
-                self._experiment.base,
-                self._experiment.space,
-                params,
-                recipe=RECIPES[recipe] if recipe else None,
-            )
-        except ValidationError as error:  # between the ends of its axes, which were tried at load
-            self._reject(trial, "; ".join(explain(error, TrialConfig)))
-            return None
-        key = f"t{trial.number:05d}"
-        if key in self._records:
-            old = self._records[key]
-            update = {"sessions": old.sessions + 1, "started_at": time.time()}
-            self._write(old.model_copy(update=update))
-            return self._records[key]
-        if self._is_beyond(trial, config):
-            return None
-        record = TrialRecord(
-            key=key,
-            number=trial.number,
-            origin=f"recipe:{recipe}" if recipe else self._experiment.sampler.name,
-            params=params,
-            config=config,
-            config_hash=config_hash(config),
-            status="running",
-            reason="",
-            error="",
-            sessions=1,
-            node="",
-            started_at=time.time(),
-            startup_s=None,
-            finished_at=None,
-            progress=None,
+    def suspend(self) -> None:
+        """Files that nothing of this driver's runs any more; what did can be resumed."""
+        with books(self._folder):
+            self._refresh()
+            for record in self.records:
+                if record.status == "running" and record.driver == self._driver:
+                    update = {"status": "paused", "reason": self.cap}
+                    self._write(record.model_copy(update=update))
+
+    def rest(self) -> None:
+        """Tells the study that paused trials will not go on; they do if the budget grows."""
+        with books(self._folder):
+            self._refresh()
+            for record in self.records:
+                if record.status == "paused":
+                    tell_end(self._study, self._experiment, record)
+
+    def retry_failed(self) -> int:
+        """Queues the sample of every failed trial again, once; returns how many are queued."""
+        with books(self._folder):
+            self._refresh()
+            retried = {record.retry_of for record in self._records.values()}
+            failed = [r for r in self.records if r.status == "failed" and r.key not in retried]
+            return sum(queue_retry(self._study, record) for record in failed)
+
+    def _judge(self, before: TrialRecord, record: TrialRecord) -> bool:
+        """Files a report in which no diagnosis ends the trial."""
+        self._records[record.key] = record  # decisions see what it has just shown
+        for epoch, check in record.checks:
+            if epoch > before.epochs:
+                tell_check(self._study, record, epoch, check)
+                record = judge(self._experiment, self._observed(), record, epoch, check)
+                if record.status != "running":
+                    break
+        if record.status == "stopped":
+            self._close(record)
+        else:
+            self._write(record)
+        return record.status == "running"
+
+    def _next(self) -> Job | None:
+        budget = self._experiment.budget.trials
+        may_start = budget is None or self.spent.trials < budget or self._has_retry()
+        return next_job(self._observed(), self._experiment.ladder, may_start=may_start)
+
+    def _next_job(self) -> TrialRecord | None:
+        rejection = ""
+        for _ in range(MAX_REJECTED):
+            dangling = self._dangling()
+            job = None if dangling else self._next()
+            if job is not None and job.number is not None:
+                return self._promote(f"t{job.number:05d}", job.level)
+            if job is None and not dangling:
+                return None
+            seen = self._observed()
+            trial = dangling[0] if dangling else ask(self._experiment, self._study, seen)
+            opened = open_record(self._experiment, self._study, trial, seen)
+            if isinstance(opened, TrialRecord):
+                return self._begin(opened)
+            rejection = opened
+        self.stuck = (
+            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last "
+            f"one: {rejection}); start anew with wider constraints or another space"
         )
-        self._write(record)
-        return record
+        return None
 
-    def _is_beyond(self, trial: optuna.trial.Trial, config: TrialConfig) -> bool:
-        """Tells the study how far the trial is beyond each constraint; ends it if one is."""
-        constraints = self._experiment.constraints
-        if not constraints:
-            return False
-        try:
-            values = measure(config)
-        except ValueError as error:  # such a combination cannot be built
-            self._reject(trial, str(error))
-            return True
-        set_constraints(trial, excess(constraints, values))
-        violated = violations(constraints, values)
-        if violated:
-            self._reject(trial, violated[0])
-        return bool(violated)
+    def _promote(self, key: str, level: int) -> TrialRecord:
+        """Begins the next rung of a paused trial."""
+        return self._begin(climb(self._experiment, self._records[key], level))
 
-    def _reject(self, trial: optuna.trial.Trial, why: str) -> None:
-        """Ends a sample that is no trial; one that told no excess is as bad as twice each bound."""
-        set_constraints(trial, dict.fromkeys(self._experiment.constraints, 1.0))
-        self._last_rejection = why
-        self._study.tell(trial, state=TrialState.PRUNED)
+    def _begin(self, record: TrialRecord) -> TrialRecord:
+        update = {
+            "status": "running",
+            "reason": "",
+            "sessions": record.sessions + 1,
+            "started_at": time.time(),
+            "finished_at": None,
+            "driver": self._driver,
+        }
+        self._write(record.model_copy(update=update))
+        return self._records[record.key]
 
-    def _stop_reason(self, record: TrialRecord, epoch: int, check: Check) -> str:
-        if epoch >= record.config.epochs:
-            return ""
-        if check.missed is not None:
-            return (
-                f"rung {epoch}: robust accuracy {check.robust.value:.3f} on the first "
-                f"{check.robust.n} images leaves {check.missed:.3f}, of the last that would go on, "
-                "out of reach"
-            )
-        others = self._scores.of_others(epoch, key=record.key)
-        reduction = self._experiment.ladder.reduction
-        if keeps_going(check.robust.value, others, reduction=reduction):
-            return ""
-        return (
-            f"rung {epoch}: robust accuracy {check.robust.value:.3f} is not among the best "
-            f"1/{reduction} of {len(others) + 1}"
-        )
+    def _waiting(self) -> list[TrialRecord]:
+        """Returns the trials that were interrupted on their way."""
+        highest = {trial.number: trial.highest for trial in self._observed()}
+        ladder = self._experiment.ladder
+        return [
+            record
+            for record in self.records
+            if record.status == "paused" and goal_of(record, ladder) > highest[record.number]
+        ]
 
-    def _report_to_study(self, number: int, epoch: int, check: Check) -> None:
-        stored = self._study.get_trials(deepcopy=False)[number]
-        if epoch not in stored.intermediate_values:
-            trial = optuna.trial.Trial(self._study, stored._trial_id)  # pyright: ignore[reportPrivateUsage]
-            trial.report(check.robust.value, step=epoch)
+    def _dangling(self) -> list[Trial]:
+        """Returns what was asked for by a process that died before it had filed a record."""
+        return [
+            Trial(self._study, trial._trial_id)  # pyright: ignore[reportPrivateUsage]
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if f"t{trial.number:05d}" not in self._records
+        ]
+
+    def _has_retry(self) -> bool:
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return any(RETRY_ATTR in trial.user_attrs for trial in waiting)
+
+    def _observed(self) -> list[Observed]:
+        return observe(self._experiment, self.records)
+
+    def _fail(self, record: TrialRecord, reason: str, error: str) -> None:
+        update = {"status": "failed", "reason": reason, "error": error}
+        self._close(record.model_copy(update=update))
 
     def _close(self, record: TrialRecord) -> None:
-        """Writes the record first: a kill before `tell` is repaired by `_settle`."""
-        self._write(record.model_copy(update={"finished_at": time.time()}))
-        self._tell(record)
-
-    def _tell(self, record: TrialRecord) -> None:
-        if record.status == "completed" and record.last_check is not None:
-            self._study.tell(record.number, record.last_check.robust.value)
-        elif record.status in ("stopped", "diagnosed"):
-            self._study.tell(record.number, state=TrialState.PRUNED)
-        else:
-            stored = self._study.get_trials(deepcopy=False)[record.number]
-            trial = optuna.trial.Trial(self._study, stored._trial_id)  # pyright: ignore[reportPrivateUsage]
-            trial.set_user_attr(REASON_ATTR, record.reason)
-            self._study.tell(record.number, state=TrialState.FAIL)
+        """Writes the record first: a kill before `tell_end` is repaired by `_settle`."""
+        closed = record.model_copy(update={"finished_at": time.time()})
+        self._write(closed)
+        tell_end(self._study, self._experiment, closed)
 
     def _settle(self) -> None:
-        """Tells the study what a killed session wrote into a record but did not tell."""
+        """Repairs what killed drivers left: tells the study what they only wrote into records."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             record = self._records.get(f"t{trial.number:05d}")
-            if record is not None and record.status != "running":
-                self._tell(record)
+            if record is not None and record.status not in ("running", "paused"):
+                tell_end(self._study, self._experiment, record)
+        self._free_orphans(own=self._driver)
+
+    def _free_orphans(self, own: str | None = None) -> None:
+        """Sets the running trials of drivers that died free for any other.
+
+        Args:
+            own: Our id where nothing of ours runs yet: a search of one has none, and so had it
+                before a kill.
+        """
+        for record in self.records:
+            is_ours = record.driver == self._driver
+            is_left = record.driver == own if is_ours else not is_alive(self._folder, record.driver)
+            if record.status == "running" and is_left:
+                self._write(record.model_copy(update={"status": "paused"}))
+
+    def _refresh(self) -> None:
+        """Reads what other drivers have written since."""
+        for path in self._folder.trials.glob("*/record.json"):
+            changed = path.stat().st_mtime_ns
+            if self._seen.get(path.parent.name) != changed:
+                self._records[path.parent.name] = read_record(path)
+                self._seen[path.parent.name] = changed
+        self._share_scores()
 
     def _write(self, record: TrialRecord) -> None:
-        self._records[record.key] = record
-        write_record(self._folder.record(record.key), record)
-        scores = rung_scores(self._records.values(), rungs=self._experiment.ladder.rungs)
+        path = self._folder.record(record.key)
+        write_record(path, record)
+        self._records[record.key], self._seen[record.key] = record, path.stat().st_mtime_ns
+        self._share_scores()
+        if record.status in ("running", "paused"):
+            tell_columns(self._study, self._experiment, record)
+        self._on_change(self.records)
+
+    def _share_scores(self) -> None:
+        scores = rung_scores(self._records.values(), self._experiment.ladder)
         if scores != self._scores:
             self._scores = scores
             write_rung_scores(self._folder.rung_scores, scores)
-        self._on_change(self.records)
 
 
 def _startup_seconds(record: TrialRecord, progress: Progress) -> float | None:

@@ -5,8 +5,60 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from search.errors import UserError
+
+
+class Held:
+    """A file that this process has locked, until the `with` ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Takes over a descriptor that is locked."""
+        self._descriptor = descriptor
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
+
+    def write(self, text: str) -> None:
+        """Replaces what is in the file, for those who wait."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
+
+
+def hold(path: Path) -> Held | None:
+    """Locks the file at `path`, which it creates; returns None if another process holds it.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return Held(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the file at `path`; writes nothing."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextmanager
@@ -19,34 +71,21 @@ def locked(root: Path, *, again: str) -> Generator[None]:
     Raises:
         UserError: If another process holds it, or the folder cannot be written.
     """
+    path = root / "lock"
     try:
-        file = (root / "lock").open("a+")
+        held = hold(path)
     except OSError as error:
         raise UserError(f"{root} cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UserError(
-                f"{root.name} is being run by process {file.read().strip()}; "
-                f"wait for it, or end it and then `{again}`"
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+    if held is None:
+        raise UserError(
+            f"{root.name} is being run by process {path.read_text().strip()}; wait for it, or end "
+            f"it and then `{again}`"
+        )
+    with held:
+        held.write(str(os.getpid()))
         yield
 
 
 def is_locked(root: Path) -> bool:
     """Whether a process is working on what is at `root`."""
-    path = root / "lock"
-    if not path.exists():
-        return False
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_held(root / "lock")

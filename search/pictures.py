@@ -25,6 +25,7 @@ from trainers.metrics import Accuracy
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8C8C8C"
 LOOKS = {
     "completed": (BLUE, "o", BLUE),
+    "paused": (GREEN, "^", "white"),
     "stopped": (GREY, "v", "white"),
     "diagnosed": (VERMILION, "v", "white"),
     "running": (ORANGE, "s", "white"),
@@ -103,7 +104,7 @@ def curves_figure(records: Sequence[TrialRecord], rungs: Sequence[int]) -> Figur
 
 
 def importance_figure(importance: Importance) -> Figure:
-    """The share of each axis in reaching the best third of the trials."""
+    """The share of each axis in what makes trials good."""
     shares = dict(reversed(importance.shares.items()))
     figure = Figure(figsize=(7.4, 1.4 + 0.34 * len(shares)), layout="constrained")
     axes = figure.add_subplot()
@@ -112,11 +113,12 @@ def importance_figure(importance: Importance) -> Figure:
     axes.set_xlim(0, max(shares.values()) * 1.12)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("share of the importance (PED-ANOVA)")
-    axes.set_title(
-        f"What tells the best third from all n={importance.n} trials",
-        fontsize=11,
-    )
+    axes.set_xlabel(f"share of the importance ({importance.method})")
+    asked = {
+        "PED-ANOVA": "What tells the best third from all trials",
+        "fANOVA": "What explains the order of all trials, each axis alone",
+    }[importance.method]
+    axes.set_title(f"{asked}: {importance.objective}, n={importance.n}", fontsize=11)
     return figure
 
 
@@ -203,17 +205,23 @@ def _draw_front(axes: Axes, points: Sequence[tuple[Accuracy, Accuracy]]) -> None
 
 def _draw_curves(upper: Axes, lower: Axes, record: TrialRecord, *, is_best: bool) -> None:
     color, width = (BLUE, 2.4) if is_best else (GREY, 0.9)
-    history = record.progress.history if record.progress else ()
-    trained = [(e.epoch, e.train_accuracy) for e in history]
+    trained = [
+        [(before + e.epoch, e.train_accuracy) for e in progress.history]
+        for before, progress in record.trainings
+    ]
     checked = [(epoch, check.robust.value) for epoch, check in record.checks]
     is_cut = record.status in ("stopped", "diagnosed", "failed")
-    for axes, points, marker in ((upper, checked, "o"), (lower, trained, "")):
-        if not points:
-            continue
-        xs, ys = [x for x, _ in points], [y for _, y in points]
-        axes.plot(xs, ys, color=color, linewidth=width, marker=marker, markersize=4.5)
+    lines = [(upper, checked, "o"), *((lower, points, "") for points in trained)]
+    for axes, points, marker in lines:
+        axes.plot(*_columns(points), color=color, linewidth=width, marker=marker, markersize=4.5)
+    for axes, points in ((upper, checked), (lower, trained[-1])):
         if is_cut:
-            axes.plot(xs[-1], ys[-1], color=VERMILION, marker="x", markersize=7, mew=1.8)
+            last = _columns(points[-1:])
+            axes.plot(*last, color=VERMILION, marker="x", markersize=7, mew=1.8)
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _label_best(axes: Axes, ranked: Sequence[TrialRecord], *, best: str) -> None:

@@ -25,6 +25,7 @@ STYLES = {
     "diagnosed": "magenta",
     "failed": "red",
     "running": "cyan",
+    "paused": "blue",
 }
 
 
@@ -35,7 +36,7 @@ class ProgressView:
         self,
         console: Console,
         *,
-        total_trials: int,
+        total_trials: int | None,
         concurrent: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -135,7 +136,7 @@ def status_table(
 def header(
     records: Sequence[TrialRecord],
     *,
-    total_trials: int,
+    total_trials: int | None,
     concurrent: int,
     elapsed_s: float | None,
     ages: Mapping[str, float],
@@ -143,13 +144,17 @@ def header(
     """Returns the first lines: how far, how good, how long."""
     running = sum(record.status == "running" for record in records)
     states = f" ({_counts_text(records)})" if records else ""
-    parts = [f"{len(records) - running} of {total_trials} trials done{states}"]
+    parts = [f"{len(records)}{_of(total_trials)} trials begun{states}"]
     if elapsed_s is not None:
         parts.append(f"elapsed {duration(elapsed_s)}")
     left = estimate_seconds_left(records, total_trials, concurrent, ages=ages)
     if running and left is not None:
         parts.append(f"about {duration(left)} left")
     return Text(", ".join(parts) + "\n" + _best_line(records))
+
+
+def _of(total: int | None) -> str:
+    return "" if total is None else f" of {total}"
 
 
 def trials_table(

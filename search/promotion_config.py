@@ -45,8 +45,8 @@ class PromotionConfig(Config):
         for place, stage in enumerate(self.before):
             if stage.keep >= entered:
                 raise ValueError(
-                    f"promotion.before.{place}.keep ({stage.keep}) must be less than the "
-                    f"{entered} that enter the stage; raise promotion.top_k or leave it out"
+                    f"before.{place}.keep ({stage.keep}) must be less than the "
+                    f"{entered} that enter the stage; raise top_k or leave the stage out"
                 )
             entered = stage.keep
         return self

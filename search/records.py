@@ -10,9 +10,20 @@ from trainers.atomic import write_atomically
 from trainers.config import TrialConfig
 from trainers.metrics import Check, Progress
 
-Status = Literal["running", "completed", "stopped", "diagnosed", "failed"]
-"""running: not told to the study yet. completed: trained to its last epoch. stopped: cut at a rung.
-diagnosed: ended by a failure that its curve shows. failed: see `reason`."""
+Status = Literal["running", "paused", "completed", "stopped", "diagnosed", "failed"]
+"""running: not told to the study yet. paused: it may go on, from its checkpoint. completed: trained
+to its last epoch. stopped: cut at a rung. diagnosed: ended by a failure that its curve shows.
+failed: see `reason`."""
+
+
+class RungTraining(Config):
+    """A training of its own on a rung below (`ladder.kind: ladder`)."""
+
+    rung: int
+    """Epochs of the rung."""
+    epochs_before: int
+    """Epochs whose weights it began with."""
+    progress: Progress
 
 
 class TrialRecord(Config):
@@ -46,22 +57,44 @@ class TrialRecord(Config):
     """From the first start, when the trial was handed to Tune, to the end of its first step."""
     finished_at: float | None
     progress: Progress | None
+    """Of the training that goes on, or was the last."""
+    goal: int | None = None
+    """Epoch where it is judged next, or was last; None in records of earlier versions: the last."""
+    first: int = 0
+    """Its lowest level."""
+    bracket: str = ""
+    """It is compared with the trials of its own bracket alone."""
+    driver: str = ""
+    """Who runs it; see `search/drivers.py`."""
+    retry_of: str = ""
+    """Key of the failed trial that it repeats."""
+    epochs_before: int = 0
+    """Epochs of the rungs below whose weights its training began with."""
+    below: tuple[RungTraining, ...] = ()
+    """Trainings on the rungs below."""
+
+    @property
+    def trainings(self) -> list[tuple[int, Progress]]:
+        """(epochs before it, what it reported) of each training: one, or one for each rung."""
+        there = [(one.epochs_before, one.progress) for one in self.below]
+        return [*there, (self.epochs_before, self.progress)] if self.progress else there
 
     @property
     def epochs(self) -> int:
-        """Epochs finished."""
-        return self.progress.history[-1].epoch if self.progress and self.progress.history else 0
+        """Epochs finished, of the training that got farthest."""
+        ends = [before + p.history[-1].epoch for before, p in self.trainings if p.history]
+        return ends[-1] if ends else 0
 
     @property
     def train_seconds(self) -> float:
         """Seconds of training, clean and attacked, without checks and start-up."""
-        return self.progress.train_seconds if self.progress else 0.0
+        return sum((progress.train_seconds for _, progress in self.trainings), 0.0)
 
     @property
     def check_seconds(self) -> float:
         """Seconds of early checks, of averaged and raw weights."""
-        history = self.progress.history if self.progress else ()
-        return sum((epoch.check_seconds for epoch in history), 0.0)
+        epochs = [epoch for _, progress in self.trainings for epoch in progress.history]
+        return sum((epoch.check_seconds for epoch in epochs), 0.0)
 
     @property
     def check_share(self) -> float | None:
@@ -71,8 +104,12 @@ class TrialRecord(Config):
     @property
     def checks(self) -> list[tuple[int, Check]]:
         """(epoch, check) of every rung reached."""
-        history = self.progress.history if self.progress else ()
-        return [(e.epoch, e.check) for e in history if e.check is not None]
+        return [
+            (before + epoch.epoch, epoch.check)
+            for before, progress in self.trainings
+            for epoch in progress.history
+            if epoch.check is not None
+        ]
 
     @property
     def last_check(self) -> Check | None:
@@ -91,18 +128,30 @@ def write_record(path: Path, record: TrialRecord) -> None:
     write_atomically(path, record.model_dump_json(indent=1))
 
 
+def read_record(path: Path) -> TrialRecord:
+    """Returns the record in the file at `path`."""
+    return TrialRecord.model_validate_json(path.read_text())
+
+
 def read_records(folder: Path) -> list[TrialRecord]:
     """Returns the records of the trials under `folder`, by number."""
     paths = sorted(folder.glob("*/record.json"))
-    records = [TrialRecord.model_validate_json(path.read_text()) for path in paths]
-    return sorted(records, key=lambda record: record.number)
+    return sorted(map(read_record, paths), key=lambda record: record.number)
 
 
 class FullRun(Config):
-    """A full-scale run of a promoted trial, or of the untuned default beside it."""
+    """A full-scale run of a promoted trial, or of the untuned default beside it; or a stage before
+    the full run."""
 
     key: str
-    """Key of the trial, or `default`."""
+    """Key of the trial, or `default`; repetition i is `KEY-si`."""
+    repeat: int = 0
+    """Which repetition it is; its training seed is that of the first, plus this."""
+    stage: int | None = None
+    """Which stage before the full run it is, from 1; None for the full run."""
+    parent: str = ""
+    """What let it go on: the folder of a trial or of a stage, within the search's; empty for the
+    default, and in records of earlier versions."""
     study: str
     trial_number: int | None
     """Trial number in the study; None for the default."""
@@ -125,6 +174,22 @@ class FullRun(Config):
     diagnoses: tuple[Diagnosis, ...] = ()
     """Failures that its own checks showed; they end no full run."""
     progress: Progress | None
+
+    @property
+    def recipe(self) -> str:
+        """Key of the trial, or `default`: what the repetitions of a run share."""
+        return self.key.removesuffix(f"-s{self.repeat}")
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training, clean and attacked, without checks and start-up."""
+        return self.progress.train_seconds if self.progress else 0.0
+
+    @property
+    def last_check(self) -> Check | None:
+        """Its latest early check, on the select split."""
+        history = self.progress.history if self.progress else ()
+        return next((e.check for e in reversed(history) if e.check is not None), None)
 
 
 Promoted = tuple[FullRun, EvaluationResult | None]

@@ -4,18 +4,18 @@ It works at any stage, from what lies in the folder; it needs neither Ray nor to
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 from matplotlib.figure import Figure
 
 from evaluation.result import EvaluationResult
+from search.budget_spent import Expense, device_name, expenses, read_reference_seconds
 from search.config import ExperimentConfig
-from search.diagnosing import names_text
 from search.folder import SearchFolder
-from search.importance import axis_importance
+from search.importance import Method, axis_importance
 from search.load import load_experiment
-from search.page import Grid, Picture, render_page
+from search.page import Picture, render_page
 from search.pictures import (
     count_examples,
     curves_figure,
@@ -24,43 +24,93 @@ from search.pictures import (
     save_picture,
     scatter_figure,
 )
+from search.pictures_rungs import expenses_figure, rungs_figure
 from search.records import FullRun, Promoted, TrialRecord, read_promoted, read_records
+from search.report_grids import (
+    agreement_grid,
+    best_grid,
+    diagnosed_grid,
+    expenses_grid,
+    failed_grid,
+    survival_grid,
+)
 from search.summary import cost_lines, headline
-from search.table import rank_trials
+from search.table import write_tables
+from search.trust import (
+    Agreement,
+    Passage,
+    agreements,
+    all_rungs,
+    rung_survival,
+    trust_lines,
+)
 from trainers.atomic import write_atomically
-from trainers.metrics import Accuracy
 
-MOST_ROWS = 15
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """What lies in the folder, and what follows from it."""
+
+    folder: SearchFolder
+    experiment: ExperimentConfig
+    records: Sequence[TrialRecord]
+    promoted: Sequence[Promoted]
+    rungs: Sequence[int]
+    """Epochs, the last one included."""
+    passages: Sequence[Passage]
+    agreements: Sequence[Agreement]
+    expenses: Sequence[Expense]
+    device: str
 
 
 def write_report(folder: SearchFolder) -> Path:
-    """Writes `report/index.html` and its pictures anew, and returns the page's path."""
-    experiment = load_experiment(folder.config, {})
-    records = read_records(folder.trials)
-    promoted = read_promoted(folder.promoted)
+    """Writes the tables, `report/index.html` and its pictures anew; returns the page's path."""
+    found = _read(folder)
+    write_tables(folder, found.records)
     page = render_page(
-        f"Search {experiment.name}",
-        headline=headline(promoted),
-        summary=cost_lines(records, experiment),
-        pictures=_draw_pictures(folder, experiment, records, promoted),
-        grids=[_best_grid(records), _diagnosed_grid(records), _failed_grid(records)],
-        commands=_commands(folder, experiment, promoted),
+        f"Search {found.experiment.name}",
+        headline=headline(found.promoted),
+        summary=cost_lines(found.records, found.experiment),
+        trust=trust_lines(found.records, found.promoted, rungs=found.rungs),
+        pictures=_draw_pictures(found),
+        grids=[
+            best_grid(found.records),
+            survival_grid(found.passages),
+            agreement_grid(found.agreements),
+            expenses_grid(found.expenses, device=found.device),
+            diagnosed_grid(found.records),
+            failed_grid(found.records),
+        ],
+        commands=_commands(folder, found.experiment, found.promoted),
     )
     index = folder.report / "index.html"
     write_atomically(index, page)
     return index
 
 
-def _draw_pictures(
-    folder: SearchFolder,
-    experiment: ExperimentConfig,
-    records: Sequence[TrialRecord],
-    promoted: Sequence[Promoted],
-) -> list[Picture]:
+def _read(folder: SearchFolder) -> _Search:
+    experiment = load_experiment(folder.config, {})
+    records, promoted = read_records(folder.trials), read_promoted(folder.promoted)
+    rungs = all_rungs(experiment)
+    workers = experiment.resources
+    reference_seconds = read_reference_seconds(folder)
+    return _Search(
+        folder=folder,
+        experiment=experiment,
+        records=records,
+        promoted=promoted,
+        rungs=rungs,
+        passages=rung_survival(records, rungs=rungs),
+        agreements=agreements(records, promoted, rungs=rungs),
+        expenses=expenses(records, promoted, reference_seconds=reference_seconds, workers=workers),
+        device=device_name(workers),
+    )
+
+
+def _draw_pictures(found: _Search) -> list[Picture]:
+    folder, records, promoted = found.folder, found.records, found.promoted
     evaluated = [(run, result) for run, result in promoted if result is not None]
     has_points = bool(evaluated) or any(record.checks for record in records)
-    rungs = sorted({*experiment.ladder.rungs, experiment.base.epochs})
-    importance = axis_importance(records, _study_trials(folder, experiment))
     pictures = [
         _picture(
             folder,
@@ -75,21 +125,50 @@ def _draw_pictures(
             folder,
             "curves",
             "Learning curves. Accuracies above and below come from different attacks and images.",
-            lambda: curves_figure(records, rungs),
+            lambda: curves_figure(records, found.rungs),
             missing="" if any(r.epochs for r in records) else "no epoch has finished yet",
         ),
         _picture(
             folder,
-            "importance",
-            "Importance of the axes: how far the best third of the trials lies from all trials "
-            "along each. From few trials it is a hint, not a finding.",
-            lambda: importance_figure(importance),
-            missing=importance.reason,
+            "rungs",
+            "Above: of the trials that were checked at a rung, how many went on. Below: whether "
+            "two fidelities order the trials that have been at both alike.",
+            lambda: rungs_figure(found.passages, found.agreements),
+            missing="" if any(r.checks for r in records) else "no trial has been checked yet",
         ),
+        _picture(
+            folder,
+            "budget",
+            "What the budget went into, by the origin of the runs.",
+            lambda: expenses_figure(found.expenses, device=found.device),
+            missing="" if found.expenses else "nothing was spent yet",
+        ),
+        _importance(found, "importance", "PED-ANOVA"),
+        _importance(found, "importance_fanova", "fANOVA"),
     ]
     return pictures + [
         _examples(folder, run, result) for run, result in evaluated if run.trial_number is not None
     ]
+
+
+def _importance(found: _Search, name: str, method: Method) -> Picture:
+    first, *others = found.experiment.objectives
+    asked = {
+        "PED-ANOVA": "how far the best third of the trials lies from all trials along each",
+        "fANOVA": "the share of the spread among trials that each explains alone",
+    }[method]
+    chosen = f" It is that for {first}, the first of several objectives." if others else ""
+    importance = axis_importance(
+        found.records, found.experiment.space, objective=first, method=method
+    )
+    return _picture(
+        found.folder,
+        name,
+        f"Importance of the axes by {method}: {asked}. From few trials it is a hint, not a "
+        f"finding.{chosen}",
+        lambda: importance_figure(importance),
+        missing=importance.reason,
+    )
 
 
 def _picture(
@@ -117,73 +196,6 @@ def _examples(folder: SearchFolder, run: FullRun, result: EvaluationResult) -> P
     )
 
 
-def _study_trials(
-    folder: SearchFolder, experiment: ExperimentConfig
-) -> list[optuna.trial.FrozenTrial]:
-    # SQLite would create the file that it does not find.
-    if not folder.study.exists():
-        return []
-    storage = f"sqlite:///{folder.study}"
-    return optuna.load_study(study_name=experiment.name, storage=storage).get_trials()
-
-
-def _best_grid(records: Sequence[TrialRecord]) -> Grid:
-    rows = [_best_row(record) for record in rank_trials(records)[:MOST_ROWS]]
-    columns = (
-        *("trial", "origin", "status", "epoch", "robust", "attack", "n", "clean"),
-        *("checks / training", "diagnoses", "sample"),
-    )
-    return Grid(
-        title="Best trials", columns=columns, rows=rows, empty="No trial has been checked yet."
-    )
-
-
-def _best_row(record: TrialRecord) -> tuple[str, ...]:
-    epoch, check = record.checks[-1]
-    return (
-        record.key,
-        record.origin,
-        record.status,
-        f"{epoch}/{record.config.epochs}",
-        _interval_text(check.robust),
-        check.robust.attack,
-        str(check.robust.n),
-        _interval_text(check.clean),
-        "" if record.check_share is None else f"{100 * record.check_share:.1f} %",
-        names_text(record.diagnoses),
-        ", ".join(f"{path}={_value_text(value)}" for path, value in record.params.items()),
-    )
-
-
-def _diagnosed_grid(records: Sequence[TrialRecord]) -> Grid:
-    rows = [
-        (record.key, record.origin, record.status, one.name, one.reason)
-        for record in records
-        for one in record.diagnoses
-    ]
-    columns = ("trial", "origin", "status", "diagnosis", "reason")
-    return Grid(title="Diagnosed trials", columns=columns, rows=rows, empty="None.")
-
-
-def _failed_grid(records: Sequence[TrialRecord]) -> Grid:
-    rows = [
-        (record.key, record.origin, f"{record.epochs}/{record.config.epochs}", record.reason)
-        for record in records
-        if record.status == "failed"
-    ]
-    columns = ("trial", "origin", "epoch", "reason")
-    return Grid(title="Failed trials", columns=columns, rows=rows, empty="None.")
-
-
-def _interval_text(accuracy: Accuracy) -> str:
-    low, high = accuracy.interval
-    return f"{100 * accuracy.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _value_text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _commands(
     folder: SearchFolder, experiment: ExperimentConfig, promoted: Sequence[Promoted]
 ) -> list[str]:
@@ -192,5 +204,5 @@ def _commands(
         f"rampart status {experiment.name}",
         f"rampart promote {experiment.name} --top {experiment.promotion.top_k + 1}",
         f"rampart evaluate {folder.promoted / key}",
-        f"optuna-dashboard sqlite:///{folder.study}",
+        f"rampart dashboard {experiment.name}",
     ]

@@ -45,6 +45,11 @@ class WorkersConfig(Config):
         return {"CPU": float(self.cpus_per_worker), **gpus}
 
     @property
+    def devices(self) -> float:
+        """GPUs that all workers hold, or CPU cores where they have no GPU."""
+        return self.workers * (self.gpus_per_worker or self.cpus_per_worker)
+
+    @property
     def device(self) -> Literal["cpu", "cuda"]:
         """torch's name of what a worker computes on."""
         return "cuda" if self.gpus_per_worker else "cpu"

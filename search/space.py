@@ -1,192 +1,146 @@
 """The space of a search: for each dotted path of a `TrialConfig`, an axis the sampler moves along.
 
-In YAML an axis is one key and its bounds: `{choice: [patch, conv]}`, `{int: [1, 3]}`,
-`{uniform: [0, 0.5]}`, `{log_uniform: [1.0e-4, 1.0e-2]}`. Ends are included. `{branch: {NAME:
-{section: ..., space: ...}}}` chooses among whole sections, each with axes of its own: a space over
-several families of models. A sample names such an axis `model[NAME].depths`.
+A sample names an axis by its path, and one inside a branch `model[NAME].depths`. An axis with
+`when` exists for samples in which other axes, listed before it, have one of the values it names. An
+axis whose name begins with `_` is no field: it is there for conditions alone.
 """
 
-import json
 import random
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import optuna
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from models.config import Config
+from search.axes import (
+    AnyAxis,
+    AnyLeafAxis,
+    Axis,
+    BranchAxis,
+    ChoiceAxis,
+    FixedAxis,
+    IntAxis,
+    LogUniformAxis,
+    UniformAxis,
+    axis_ends,
+    contains,
+    encode,
+    is_among,
+)
+
+__all__ = [
+    "AnyAxis",
+    "AnyLeafAxis",
+    "Axis",
+    "BranchAxis",
+    "ChoiceAxis",
+    "FixedAxis",
+    "IntAxis",
+    "Leaf",
+    "LogUniformAxis",
+    "Sample",
+    "Space",
+    "UniformAxis",
+    "axis_ends",
+    "contains",
+    "corner",
+    "encode",
+    "ends",
+    "exists",
+    "first_branches",
+    "leaf_axes",
+    "leaves",
+    "sections",
+    "suggest",
+    "witnesses",
+]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-
-class _Axis(Config):
-    model_config = ConfigDict(serialize_by_alias=True)
-
-
-class ChoiceAxis(_Axis):
-    """A finite set without order; a choice may be a list, such as depths, or a whole section."""
-
-    choices: Annotated[tuple[Any, ...], Field(alias="choice", min_length=1)]
-
-
-class IntAxis(_Axis):
-    """Whole numbers."""
-
-    bounds: tuple[int, int] = Field(alias="int")
-
-    @model_validator(mode="after")
-    def _rises(self) -> "IntAxis":
-        _check_rises(self.bounds)
-        return self
-
-
-class UniformAxis(_Axis):
-    """Real numbers, uniformly."""
-
-    bounds: tuple[float, float] = Field(alias="uniform")
-
-    @model_validator(mode="after")
-    def _rises(self) -> "UniformAxis":
-        _check_rises(self.bounds)
-        return self
-
-
-class LogUniformAxis(_Axis):
-    """Positive real numbers, uniformly in their logarithm."""
-
-    bounds: tuple[float, float] = Field(alias="log_uniform")
-
-    @model_validator(mode="after")
-    def _rises(self) -> "LogUniformAxis":
-        _check_rises(self.bounds)
-        if self.bounds[0] <= 0:
-            raise ValueError(f"log_uniform needs a low end above 0, got {self.bounds[0]:g}")
-        return self
-
-
-def _check_rises(bounds: tuple[float, float]) -> None:
-    if bounds[0] >= bounds[1]:
-        raise ValueError(f"low must be less than high, got [{bounds[0]:g}, {bounds[1]:g}]")
-
-
-class Branch(Config):
-    """One of several sections, and what may change in it."""
-
-    section: dict[str, Any]
-    """The whole section; in a space over models, a `ModelConfig`."""
-    space: "dict[str, LeafAxis]"
-    """Paths inside the section and their axes."""
-
-
-class BranchAxis(_Axis):
-    """A choice among sections; axes of the sections not chosen do not exist for the sample."""
-
-    branches: Annotated[dict[str, Branch], Field(alias="branch", min_length=1)]
-
-
-_KINDS: dict[type, str] = {
-    ChoiceAxis: "choice",
-    IntAxis: "int",
-    UniformAxis: "uniform",
-    LogUniformAxis: "log_uniform",
-    BranchAxis: "branch",
-}
-
-
-def _kind(value: Any) -> str | None:
-    """Returns the one key of an axis; pydantic reports anything else as a missing tag."""
-    if isinstance(value, dict):
-        keys = [str(key) for key in cast(dict[Any, Any], value)]
-        return keys[0] if len(keys) == 1 else None
-    return _KINDS.get(type(value))
-
-
-_RULE = (
-    "an axis is one of {choice: [...]}, {int: [low, high]}, {uniform: [low, high]}, "
-    "{log_uniform: [low, high]}"
-)
-LeafAxis = Annotated[
-    Annotated[ChoiceAxis, Tag("choice")]
-    | Annotated[IntAxis, Tag("int")]
-    | Annotated[UniformAxis, Tag("uniform")]
-    | Annotated[LogUniformAxis, Tag("log_uniform")],
-    Discriminator(_kind, custom_error_type="axis", custom_error_message=_RULE),
-]
-Axis = Annotated[
-    Annotated[ChoiceAxis, Tag("choice")]
-    | Annotated[IntAxis, Tag("int")]
-    | Annotated[UniformAxis, Tag("uniform")]
-    | Annotated[LogUniformAxis, Tag("log_uniform")]
-    | Annotated[BranchAxis, Tag("branch")],
-    Discriminator(
-        _kind,
-        custom_error_type="axis",
-        custom_error_message=f"{_RULE}, {{branch: {{NAME: {{section: ..., space: ...}}}}}}",
-    ),
-]
-AnyLeafAxis = ChoiceAxis | IntAxis | UniformAxis | LogUniformAxis
-AnyAxis = AnyLeafAxis | BranchAxis
 Space = Mapping[str, AnyAxis]
 Sample = dict[str, Any]
 """A value for each axis of a space that exists for it; a branch axis has the name of its branch."""
 
 
-def axis_ends(axis: AnyAxis) -> tuple[Any, ...]:
-    """Returns the values that must be valid for the axis to be: its two ends, or every choice."""
-    if isinstance(axis, BranchAxis):
-        return tuple(axis.branches)
-    return axis.choices if isinstance(axis, ChoiceAxis) else axis.bounds
+class Leaf(NamedTuple):
+    """An axis that is no branch axis."""
+
+    name: str
+    """In samples."""
+    path: str
+    """Of the field that it sets."""
+    axis: AnyLeafAxis
+    where: Sample
+    """The branches that a sample must have for the axis to exist, beside `axis.when`."""
+
+    @property
+    def is_field(self) -> bool:
+        """Whether it sets anything, or drives conditions alone."""
+        return not self.path.rpartition(".")[2].startswith("_")
 
 
-def contains(axis: AnyAxis, value: Any) -> bool:
-    """Whether the sampler could choose `value`."""
-    if isinstance(axis, (ChoiceAxis, BranchAxis)):
-        return encode(value) in [encode(choice) for choice in axis_ends(axis)]
-    low, high = axis.bounds
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and low <= value <= high
-
-
-def encode(value: Any) -> Any:
-    """Turns a choice into what Optuna stores: numbers and text as they are, else JSON text."""
-    return json.dumps(value, sort_keys=True) if isinstance(value, (list, tuple, dict)) else value
-
-
-def leaf_axes(space: Space) -> Iterator[tuple[str, str, AnyLeafAxis, Sample]]:
-    """Yields each axis that is no branch axis: its name in samples, its path, and itself.
-
-    The last item says which branches a sample must have for the axis to exist.
-    """
+def leaf_axes(space: Space) -> Iterator[Leaf]:
+    """Yields each axis that is no branch axis, in the order in which they are drawn."""
     for path, axis in space.items():
         if not isinstance(axis, BranchAxis):
-            yield path, path, axis, {}
+            yield Leaf(path, path, axis, {})
             continue
         for name, branch in axis.branches.items():
             for leaf, inner in branch.space.items():
-                yield f"{path}[{name}].{leaf}", f"{path}.{leaf}", inner, {path: name}
+                yield Leaf(f"{path}[{name}].{leaf}", f"{path}.{leaf}", inner, {path: name})
+
+
+def exists(leaf: Leaf, sample: Sample) -> bool:
+    """Whether an axis exists for a sample of, at least, all axes listed before it."""
+    return leaf.where.items() <= sample.items() and all(
+        driver in sample and is_among(sample[driver], values)
+        for driver, values in leaf.axis.when.items()
+    )
 
 
 def ends(space: Space) -> Iterator[Sample]:
-    """Yields a sample for each end of each axis, that sets nothing else."""
+    """Yields a sample for each end of each axis, that sets nothing else but what the axis needs to
+    exist; the end comes last."""
     for path, axis in space.items():
         if isinstance(axis, BranchAxis):
             yield from ({path: name} for name in axis.branches)
-    for name, _, axis, where in leaf_axes(space):
-        yield from ({**where, name: end} for end in axis_ends(axis))
+    for leaf in leaf_axes(space):
+        before = next(witnesses(space, leaf))
+        yield from ({**before, leaf.name: end} for end in axis_ends(leaf.axis))
+
+
+def witnesses(space: Space, leaf: Leaf) -> Iterator[Sample]:
+    """Yields the samples of nothing but what makes an axis exist; none if it never does."""
+    by_name = {other.name: other for other in leaf_axes(space)}
+
+    def extend(sample: Sample, conditions: Sequence[tuple[str, Sequence[Any]]]) -> Iterator[Sample]:
+        if not conditions:
+            yield sample
+            return
+        (driver, values), *rest = conditions
+        inner = by_name.get(driver)
+        more = [*inner.axis.when.items(), *rest] if inner else rest
+        for value in values:
+            needed = {**(inner.where if inner else {}), driver: value}
+            if all(is_among(sample.get(name, need), [need]) for name, need in needed.items()):
+                yield from extend({**sample, **needed}, more)
+
+    yield from extend(leaf.where, list(leaf.axis.when.items()))
 
 
 def corner(space: Space, draw: random.Random) -> Sample:
-    """Draws one end of each axis."""
+    """Draws one end of each axis, or of one of whole numbers also a value that conditions name."""
     sample = {
         path: draw.choice(axis_ends(axis))
         for path, axis in space.items()
         if isinstance(axis, BranchAxis)
     }
-    return sample | {
-        name: draw.choice(axis_ends(axis))
-        for name, _, axis, where in leaf_axes(space)
-        if where.items() <= sample.items()
-    }
+    listed = [pair for leaf in leaf_axes(space) for pair in leaf.axis.when.items()]
+    for leaf in leaf_axes(space):
+        if exists(leaf, sample):
+            named = [value for driver, values in listed if driver == leaf.name for value in values]
+            inner = [value for value in named if not is_among(value, axis_ends(leaf.axis))]
+            sample[leaf.name] = draw.choice((*axis_ends(leaf.axis), *inner))
+    return sample
 
 
 def sections(space: Space, sample: Sample) -> dict[str, Any]:
@@ -199,8 +153,24 @@ def sections(space: Space, sample: Sample) -> dict[str, Any]:
 
 
 def leaves(space: Space, sample: Sample) -> dict[str, Any]:
-    """Returns the dotted paths and values of all else in a sample, to be set after `sections`."""
-    return {path: sample[name] for name, path, _, _ in leaf_axes(space) if name in sample}
+    """Returns the dotted paths and values of all else in a sample, to be set after `sections`.
+
+    Fields of axes that do not exist for the sample are among them if the axis says `otherwise`.
+    """
+    by_name = {leaf.name: leaf for leaf in leaf_axes(space)}
+    found: dict[str, Any] = {}
+    for leaf in filter(lambda leaf: leaf.is_field, by_name.values()):
+        if leaf.name in sample:
+            found[leaf.path] = sample[leaf.name]
+            continue
+        is_in_branch = leaf.where.items() <= sample.items()
+        if (
+            leaf.axis.otherwise is not None
+            and is_in_branch
+            and _is_ruled_out(leaf, by_name, sample)
+        ):
+            found[leaf.path] = leaf.axis.otherwise
+    return found
 
 
 def first_branches(space: Space) -> Sample:
@@ -212,22 +182,35 @@ def first_branches(space: Space) -> Sample:
     }
 
 
-def suggest(trial: optuna.trial.Trial, space: Space) -> Sample:
-    """Asks Optuna for a sample; a trial that was asked before answers the same."""
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Sample:
+    """Asks Optuna for a sample, axis by axis; a trial that was asked before answers the same."""
     sample: Sample = {
         path: trial.suggest_categorical(path, list(axis.branches))
         for path, axis in space.items()
         if isinstance(axis, BranchAxis)
     }
-    for name, _, axis, where in leaf_axes(space):
-        if where.items() <= sample.items():
-            sample[name] = _suggest_one(trial, name, axis)
+    for leaf in leaf_axes(space):
+        if exists(leaf, sample):
+            sample[leaf.name] = _suggest_one(trial, leaf.name, leaf.axis)
     return sample
 
 
-def _suggest_one(trial: optuna.trial.Trial, name: str, axis: AnyLeafAxis) -> Any:
-    if isinstance(axis, ChoiceAxis):
-        by_code = {encode(choice): choice for choice in axis.choices}
+def _is_ruled_out(leaf: Leaf, by_name: Mapping[str, Leaf], sample: Sample) -> bool:
+    """Whether what a sample has, all or a part of its axes, keeps an axis from existing."""
+    if any(sample.get(path, name) != name for path, name in leaf.where.items()):
+        return True
+    for driver, values in leaf.axis.when.items():
+        if driver in sample:
+            if not is_among(sample[driver], values):
+                return True
+        elif driver in by_name and _is_ruled_out(by_name[driver], by_name, sample):
+            return True
+    return False
+
+
+def _suggest_one(trial: optuna.trial.BaseTrial, name: str, axis: AnyLeafAxis) -> Any:
+    if isinstance(axis, (ChoiceAxis, FixedAxis)):
+        by_code = {encode(choice): choice for choice in axis_ends(axis)}
         choice = by_code[trial.suggest_categorical(name, list(by_code))]
         return list(cast(tuple[Any, ...], choice)) if isinstance(choice, tuple) else choice
     if isinstance(axis, IntAxis):

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from evaluation.paired import compare_paired
 from evaluation.result import EvaluationResult
+from search.budget_spent import device_name
 from search.card import accuracy_text, difference_text, why_incomparable
 from search.config import ExperimentConfig
 from search.diagnosing import names_text
 from search.records import FullRun, Promoted, TrialRecord
+from search.verdict import judge, verdict_lines
 
 
 def headline(promoted: Sequence[Promoted]) -> list[str]:
-    """Returns what was promoted, with clean and robust accuracy and the paired difference."""
+    """Returns the verdict, and each full run with its accuracies and the paired difference."""
     if not promoted:
         return ["Nothing was promoted yet."]
+    verdict = judge(promoted)
     default = next((result for run, result in promoted if run.trial_number is None), None)
-    lines: list[str] = []
+    lines = verdict_lines(verdict) if verdict else []
     for run, result in promoted:
         lines += _run_lines(run, result, default)
         if flags := (*run.trial_diagnoses, *run.diagnoses):
@@ -34,8 +37,9 @@ def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> 
     share = 100 * checks / (train + checks) if train + checks else 0.0
     shares = [100 * one for record in records if (one := record.check_share) is not None]
     median = statistics.median(shares) if shares else 0.0
+    cap = f" of {experiment.budget.trials}" if experiment.budget.trials else ""
     return [
-        f"Trials: {len(records)} of {experiment.budget.trials} ({states}).",
+        f"Trials: {len(records)}{cap} ({states}).",
         f"Training: {_hours(train, experiment)}.",
         f"Early checks: {_hours(checks, experiment)}, {share:.1f} % of training and checks; "
         f"of the median trial, {median:.1f} % of its training.",
@@ -47,7 +51,9 @@ def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> 
 def _run_lines(
     run: FullRun, result: EvaluationResult | None, default: EvaluationResult | None
 ) -> list[str]:
-    name = "Default recipe" if run.trial_number is None else f"{run.key} ({run.origin})"
+    name = f"{run.key} ({run.origin})"
+    if run.trial_number is None:
+        name = f"Default recipe, repetition {run.repeat}" if run.repeat else "Default recipe"
     if result is None:
         why = f": {run.reason}" if run.reason else ""
         return [f"{name}: {run.status}{why}, {run.config.epochs} epochs, not evaluated yet."]
@@ -72,10 +78,7 @@ def _run_lines(
 
 def _hours(seconds: float, experiment: ExperimentConfig) -> str:
     resources = experiment.resources
-    if resources.gpus_per_worker:
-        held = resources.workers * resources.gpus_per_worker
-        return f"{seconds * held / 3600:.2f} GPU-hours"
-    return f"{seconds * resources.workers * resources.cpus_per_worker / 3600:.2f} CPU-hours"
+    return f"{seconds * resources.devices / 3600:.2f} {device_name(resources)}-hours"
 
 
 def _racing_line(records: Sequence[TrialRecord], *, images: int) -> str:

@@ -1,7 +1,8 @@
 """The results table: a row per trial, so that any tool can read what the search showed.
 
 Accuracies are those of the highest rung a trial reached (`check_epoch`), with attack and n. Where
-weights are averaged, `raw_robust_accuracy` is that of the raw ones on the same images.
+weights are averaged, `raw_robust_accuracy` is that of the raw ones on the same images. Tables of
+rungs and of full runs are in `search/rung_tables.py`.
 """
 
 import json
@@ -12,7 +13,8 @@ import pandas as pd
 from search.diagnosing import diagnosis_text
 from search.folder import SearchFolder
 from search.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
-from search.records import TrialRecord
+from search.records import TrialRecord, read_promoted
+from search.rung_tables import full_runs_frame, rungs_frame
 
 COLUMNS = {
     "key": "string",
@@ -54,22 +56,40 @@ def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def write_tables(folder: SearchFolder, records: Sequence[TrialRecord]) -> None:
-    """Replaces `trials.parquet` and `trials.csv`, each atomically."""
-    csv, parquet = folder.table("csv"), folder.table("parquet")
-    write_frame(trials_frame(records), csv=csv, parquet=parquet)
+    """Replaces `trials`, `rungs` and `full_runs`, .parquet and .csv, each atomically."""
+    full_runs = full_runs_frame(read_promoted(folder.promoted), records)
+    tables = {
+        "trials": trials_frame(records),
+        "rungs": rungs_frame(records),
+        "full_runs": full_runs,
+    }
+    for name, frame in tables.items():
+        csv, parquet = folder.root / f"{name}.csv", folder.root / f"{name}.parquet"
+        write_frame(frame, csv=csv, parquet=parquet)
 
 
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Returns the trials with a check, best first: completed ones, then by robust accuracy.
+    """Returns the trials with a check, best first: by `standing`.
 
-    A stopped trial never ranks above a completed one, for its check came at an earlier epoch. Ties
-    go to the cheaper trial, then to the smaller number, as in the choice for promotion.
+    Ties go to the cheaper trial, then to the smaller number, as in the choice for promotion.
     """
-    robust = {record.key: check.robust.value for record in records if (check := record.last_check)}
-    return sorted(
-        (record for record in records if record.key in robust),
-        key=lambda r: (r.status != "completed", -robust[r.key], r.train_seconds, r.number),
-    )
+    checked = [(r, place) for r in records if (place := standing(r)) is not None]
+    by_cost = sorted(checked, key=lambda pair: (pair[0].train_seconds, pair[0].number))
+    by_standing = sorted(by_cost, key=lambda pair: pair[1], reverse=True)
+    return [record for record, _ in by_standing]
+
+
+def standing(record: TrialRecord) -> tuple[bool, int, float] | None:
+    """Returns what orders trials, higher is better; None without a check.
+
+    Completed ones stand above all others, then a higher rung above a lower one: checks at different
+    epochs are not comparable. Within a rung robust accuracy decides.
+    """
+    if not record.checks:
+        return None
+    epoch, check = record.checks[-1]
+    is_completed = record.status == "completed"
+    return (is_completed, epoch, check.robust.value)
 
 
 def _row(record: TrialRecord) -> dict[str, object]:

@@ -6,16 +6,23 @@ from search.records import TrialRecord
 
 
 def estimate_seconds_left(
-    records: Sequence[TrialRecord], total_trials: int, concurrent: int, *, ages: Mapping[str, float]
+    records: Sequence[TrialRecord],
+    total_trials: int | None,
+    concurrent: int,
+    *,
+    ages: Mapping[str, float],
 ) -> float | None:
     """Returns the wall time until the last trial ends, or None before any epoch has finished.
 
-    A trial to come costs the mean of the finished ones, early ends included, so that early stopping
-    is in the estimate; before one finished, a whole trial at the pace of the running ones.
+    A trial to come costs the mean of the finished and paused ones, early ends included, so that
+    early stopping is in the estimate; before one finished, a whole trial at the pace of the running
+    ones. None, too, where the budget has no number of trials.
 
     Args:
         ages: Key of a running trial -> seconds since its last epoch ended, where that is known.
     """
+    if total_trials is None:
+        return None
     finished = [_spent(r) for r in records if r.status not in ("running", "failed")]
     whole = [
         _spent(r) + left

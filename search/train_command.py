@@ -9,12 +9,12 @@ from rich.console import Console
 from search.cluster.connect import connected
 from search.cluster.driver import DriverPayload, Failure
 from search.cluster.full_runs import FullRunPayload, run_full
-from search.commands import create_root, refuse_folder
 from search.diagnosing import diagnose_history, diagnosis_text, latest_of_each, new_among
 from search.errors import NothingToShowError, UserError
 from search.load import dump_config, load_training
 from search.lock import locked
 from search.log_targets import require_installed
+from search.places import create_root, refuse_folder
 from search.preflight import check_run
 from search.run_logs import run_logs
 from search.training import TrainingConfig, TrainingFolder
@@ -78,6 +78,7 @@ def _run(folder: TrainingFolder, config: TrainingConfig, console: Console) -> No
 def _payload(folder: TrainingFolder, config: TrainingConfig) -> FullRunPayload:
     driver = DriverPayload(
         key=config.name,
+        run=config.name,
         trial=config.trial,
         rungs=tuple(range(1, config.trial.epochs)),
         early_check=config.validation,

@@ -70,6 +70,9 @@ class Check(Config):
     robust: Accuracy
     probe: Probe | None = None
     """Of the same images; None where it was not made, as in records of earlier versions."""
+    unseen: tuple[Accuracy, ...] = ()
+    """Of the same images under the threats that training does not know
+    (`EarlyCheckConfig.unseen`)."""
     missed: Fraction | None = None
     """Robust accuracy that was surely out of reach when the check ended before its last image; None
     where it saw them all."""

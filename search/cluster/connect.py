@@ -18,8 +18,10 @@ from ray.exceptions import (
     GetTimeoutError,
 )
 
+from search.cluster.capacity import cluster_capacity
 from search.errors import UserError
 from search.resources import WorkersConfig
+from search.room import shortage
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "trainers", "evaluation", "search")
@@ -29,8 +31,8 @@ _PROBE_S = 120
 _ENVIRONMENT = {
     # How often a controller looks at its workers; 2 s by default, so each report would wait for it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # A worker group may wait longer than 60 s behind others without losing its place in the queue.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "3600",
+    # A group that waits is asked for anew each time, so that a run sees whether it still can fit.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
     # Tune's per-trial files repeat what our records hold.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -78,6 +80,13 @@ def describe_hardware() -> str:
     if gpus:
         parts.append(f"{resources.get('GPU', 0):g} GPUs ({', '.join(gpus)})")
     return f"Ray cluster of {len(ray.nodes())} node(s): " + ", ".join(parts)
+
+
+def node_types() -> list[str]:
+    """Returns the type of each node that is alive, for its price; `default` where none is said."""
+    labels = [node.get("Labels", {}) for node in ray.nodes() if node["Alive"]]
+    names = ("rampart/node-type", "ray.io/node-group")
+    return [next((one[name] for name in names if one.get(name)), "default") for one in labels]
 
 
 def _start_local() -> None:
@@ -147,16 +156,13 @@ def _free_port() -> int:
 
 
 def _check_capacity(resources: WorkersConfig, concurrent: int, where: str) -> None:
-    groups = concurrent * resources.min_workers
-    available = ray.cluster_resources()
-    for name, each in (("CPU", resources.cpus_per_worker), ("GPU", resources.gpus_per_worker)):
-        needed, there = groups * each, available.get(name, 0.0)
-        if needed > there:
-            raise UserError(
-                f"resources ask for {needed:g} {name}s ({concurrent} at a time x "
-                f"{resources.min_workers} workers x {each:g}), but {where} has {there:g}; "
-                "lower resources.concurrent_trials or resources.min_workers, or add nodes"
-            )
+    cluster = cluster_capacity()
+    missing = shortage(cluster.nodes, resources, runs=concurrent)
+    if missing and not cluster.may_grow:
+        raise UserError(
+            f"{where} is too small: {missing}; lower resources.concurrent_trials, "
+            "resources.min_workers or what a worker asks for, or add nodes"
+        )
 
 
 def _processor() -> str:

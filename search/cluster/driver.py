@@ -18,13 +18,13 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from evaluation.config import EarlyCheckConfig
 from models.config import Config
-from search.cluster.elastic import ElasticTrainer, LeaveDraining, Notice, scaling_config
-from search.cluster.reaper import RememberPlacementGroup
+from search.cluster.capacity import OversizedError
+from search.cluster.elastic import LeaveDraining, Notice
+from search.cluster.train_group import GiveUpOversized, GroupTrainer, scaling_config
 from search.resources import WorkersConfig
 from search.rungs import RungRace
 from trainers.config import CheckpointsConfig, TrialConfig
@@ -46,6 +46,9 @@ class DriverPayload(Config):
     """What a driver needs, as JSON text."""
 
     key: str
+    """Of the trial or full run."""
+    run: str
+    """Name of this session of it for Ray; no other has it."""
     trial: TrialConfig
     rungs: tuple[int, ...]
     early_check: EarlyCheckConfig
@@ -87,20 +90,18 @@ def train(payload: DriverPayload, *, reporter: Callable[[], UserCallback]) -> Fa
             restarts -= 1
 
 
-def _trainer(payload: DriverPayload, reporter: UserCallback) -> DataParallelTrainer:
+def _trainer(payload: DriverPayload, reporter: UserCallback) -> GroupTrainer:
     resources = payload.resources
-    is_fixed = resources.min_workers == resources.workers
-    trainer = DataParallelTrainer if is_fixed else ElasticTrainer
-    return trainer(
+    return GroupTrainer(
         train_on_worker,
         train_loop_config={"payload": payload.model_dump_json()},
         scaling_config=scaling_config(resources),
         run_config=RunConfig(
-            name=payload.key,
+            name=payload.run,
             storage_path=payload.storage,
             failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),  # see `train`
             # Typed for user callbacks; internal ones are let in for workarounds such as ours.
-            callbacks=[reporter, RememberPlacementGroup(payload.key), Notice(), LeaveDraining()],  # pyright: ignore[reportArgumentType]
+            callbacks=[reporter, Notice(), LeaveDraining(), GiveUpOversized(resources)],  # pyright: ignore[reportArgumentType]
         ),
     )
 
@@ -174,7 +175,8 @@ def _is_death(error: Exception) -> bool:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, ControllerError):
         cause = error.controller_failure
-        return Failure(reason=f"controller: {_first_line(cause)}", error=str(error))
+        by = "" if isinstance(cause, OversizedError) else "controller: "
+        return Failure(reason=f"{by}{_first_line(cause)}", error=str(error))
     if not isinstance(error, WorkerGroupError):
         return Failure(reason=_first_line(error), error=str(error))
     rank, cause = min(error.worker_failures.items(), key=lambda item: (_rank(item[1]), item[0]))

@@ -11,6 +11,7 @@ from ray.train.v2._internal.execution.context import TrainRunContext
 
 from evaluation.config import ReferenceConfig
 from models.config import Config
+from search.cluster.capacity import Patience
 from search.cluster.driver import DriverPayload, Failure, train
 from search.cluster.reaper import reap
 from search.cluster.tuner import DRIVER_RESOURCES
@@ -46,6 +47,7 @@ def run_full(
         done, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S)
         for reference in done:
             on_end(running.pop(reference), _outcome(reference))
+        reap()
         on_poll()
 
 
@@ -63,7 +65,6 @@ def _drive(text: str) -> str:
     """Trains and evaluates one full run; returns its `Failure` as JSON text, or nothing."""
     payload = FullRunPayload.model_validate_json(text)
     folder = Path(payload.folder)
-    reap({payload.driver.key})  # of a driver that died and is retried here
     failure = train(payload.driver, reporter=lambda: ProgressFile(folder))
     if failure is not None:
         return failure.model_dump_json()
@@ -71,7 +72,11 @@ def _drive(text: str) -> str:
         return ""
     resources = payload.driver.resources
     options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
-    ray.get(_evaluate.options(**options).remote(text))
+    evaluation = _evaluate.options(**options).remote(text)
+    patience = Patience(resources.model_copy(update={"workers": 1, "min_workers": 1}))
+    while not ray.wait([evaluation], timeout=POLL_S)[0]:
+        patience.look()
+    ray.get(evaluation)
     return ""
 
 

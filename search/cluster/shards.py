@@ -7,6 +7,7 @@ import ray
 from ray.exceptions import RayError
 
 from evaluation.shard import ShardPayload
+from search.cluster.capacity import OversizedError, Patience
 from search.errors import UserError
 from search.resources import WorkersConfig
 
@@ -38,16 +39,17 @@ def run_shards(
     """
     options = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
     waiting = [_run.options(**options).remote(payload.model_dump_json()) for payload in payloads]
+    patience = Patience(resources)
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
-        for reference in done:
-            try:
-                ray.get(reference)
-            except RayError as error:
-                for other in waiting:
-                    ray.cancel(other, force=True)
-                reason = str(error).strip().splitlines()[-1]
-                raise UserError(f"a shard failed: {reason}") from error
+        try:
+            ray.get(done)
+            patience.look()
+        except (RayError, OversizedError) as error:
+            for other in waiting:
+                ray.cancel(other, force=True)
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"a shard failed: {reason}") from error
         on_poll()
 
 

@@ -1,6 +1,7 @@
 """Tune as a messenger: it starts drivers and carries reports; the `Ledger` decides."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,31 @@ from ray.tune import Callback, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
+from search.cluster.connect import node_types
 from search.cluster.driver import FAILURE, DriverPayload, Failure, drive_trial
 from search.cluster.reaper import reap
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.ledger import Ledger
+from search.records import TrialRecord
 from search.rungs import RungRace
+from search.spending import Clock, price_of
 from trainers.metrics import NODE, PROGRESS, Progress
 
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
 """Drivers sit on the head node and take no CPU; Tune refuses a request for nothing at all."""
 
 
-def run_trials(folder: SearchFolder, experiment: ExperimentConfig, ledger: Ledger) -> None:
-    """Runs every trial that the ledger still wants."""
+LOOK_S = 0.5
+"""Between two looks at books that others may have changed."""
+
+
+def run_trials(
+    folder: SearchFolder, experiment: ExperimentConfig, ledger: Ledger, clock: Clock
+) -> None:
+    """Runs every trial that the ledger still wants, until a cap of the budget is met."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the table
     tuner = Tuner(
         tune.with_resources(drive_trial, tune.PlacementGroupFactory([DRIVER_RESOURCES])),
@@ -37,7 +48,8 @@ def run_trials(folder: SearchFolder, experiment: ExperimentConfig, ledger: Ledge
         run_config=RunConfig(
             name=experiment.name,
             storage_path=str(folder.ray),
-            callbacks=[LedgerCallback(ledger)],
+            callbacks=[LedgerCallback(ledger, clock, experiment.budget.prices)],
+            stop=CapStopper(ledger),
             verbose=0,
         ),
     )
@@ -53,33 +65,50 @@ class LedgerSearcher(Searcher):
         self._ledger = ledger
         self._folder = folder
         self._experiment = experiment
+        self._next_look = 0.0
 
     def suggest(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
-        """Returns the payload of the next trial, or FINISHED, which Searcher's own type forgets."""
+        """Returns the payload of the next trial, None while only what runs can bring one, or
+        FINISHED, which Searcher's own type forgets."""
         del trial_id
+        if time.monotonic() < self._next_look:
+            return None
         record = self._ledger.next_trial()
         if record is None:
-            return Searcher.FINISHED
-        ladder = self._experiment.ladder
-        payload = DriverPayload(
+            if self._ledger.is_finished or self._ledger.stuck:
+                return Searcher.FINISHED
+            self._next_look = time.monotonic() + LOOK_S
+            return None
+        payload = self._payload(record)
+        return {"key": record.key, "run": payload.run, "payload": payload.model_dump_json()}
+
+    def _payload(self, record: TrialRecord) -> DriverPayload:
+        experiment, folder, ladder = self._experiment, self._folder, self._experiment.ladder
+        races = experiment.objectives == ("robust",) and ladder.decide in ("promote", "stop")
+        return DriverPayload(
             key=record.key,
-            trial=record.config,
-            rungs=ladder.rungs,
-            early_check=self._experiment.early_check,
+            run=f"{record.key}-{record.sessions}-{time.time_ns():x}",
+            trial=self._ledger.training(record),
+            rungs=ladder.rungs if ladder.kind == "asha" else (),
+            early_check=experiment.early_check,
             race=RungRace(
-                scores=str(self._folder.rung_scores), reduction=ladder.reduction, race=ladder.race
-            ),
-            resources=self._experiment.resources,
-            checkpoints=self._experiment.checkpoints,
-            checkpoint=str(self._folder.trials / record.key / "checkpoint"),
-            clean_starts=str(self._folder.clean_starts),
-            manifests=str(self._folder.manifests),
-            clean_recipe=self._experiment.base,
-            storage=str(self._folder.ray / "train"),
+                scores=str(folder.rung_scores),
+                reduction=ladder.reduction,
+                epochs_before=record.epochs_before,
+                race=ladder.race,
+            )
+            if races
+            else None,
+            resources=experiment.resources,
+            checkpoints=experiment.checkpoints,
+            checkpoint=str(self._ledger.checkpoints(record)),
+            clean_starts=str(folder.clean_starts),
+            manifests=str(folder.manifests),
+            clean_recipe=experiment.base,
+            storage=str(folder.ray / "train"),
         )
-        return {"key": record.key, "payload": payload.model_dump_json()}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -120,10 +149,10 @@ class LedgerScheduler(FIFOScheduler):
 class LedgerCallback(Callback):
     """Files starts and ends, and frees the workers of trials that are over."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Remembers whose workers to free."""
+    def __init__(self, ledger: Ledger, clock: Clock, prices: dict[str, float]) -> None:
+        """Keeps no state of its own."""
         self._ledger = ledger
-        self._over: set[str] = set()
+        self._clock, self._prices = clock, prices
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
@@ -131,7 +160,6 @@ class LedgerCallback(Callback):
         """The driver ended, by itself or because the ledger stopped the trial."""
         del iteration, trials, info
         self._ledger.finish(trial.config["key"])
-        self._over.add(trial.config["key"])
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
@@ -140,10 +168,34 @@ class LedgerCallback(Callback):
         del iteration, trials, info
         text = Path(trial.error_file).read_text().strip() if trial.error_file else "no message"
         self._ledger.fail(trial.config["key"], f"driver: {text.splitlines()[-1]}", text)
-        self._over.add(trial.config["key"])
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Each turn of Tune's loop: a controller may note workers after its trial stopped."""
+        """Each turn of Tune's loop."""
         del iteration, trials, info
-        if self._over:
-            reap(self._over)
+        reap()
+        if self._clock.is_due():
+            self._clock.tick(price_per_hour=self._price() if self._prices else 0.0)
+
+    def _price(self) -> float:
+        return price_of(node_types(), self._prices)
+
+
+class CapStopper(Stopper):
+    """Ends Tune's run when a cap of the budget is met; what runs then can be resumed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Asks the ledger now and then."""
+        self._ledger = ledger
+        self._next_look = 0.0
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stops no single trial: the scheduler does."""
+        del trial_id, result
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune's question in each turn of its loop."""
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + LOOK_S
+        return bool(self._ledger.cap)

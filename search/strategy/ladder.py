@@ -45,8 +45,7 @@ def next_job(trials: Sequence[Observed], ladder: LadderConfig, *, may_start: boo
         return job
     if may_start:
         first = bracket_of_next(trials, ladder)
-        goal = first if ladder.decide == "promote" else ladder.top
-        return Job(number=None, level=goal, first=first)
+        return Job(number=None, level=first_goal(ladder, first=first), first=first)
     return _last_push(trials, ladder)
 
 
@@ -76,8 +75,13 @@ def verdict(
 
 def next_level(trial: Observed, ladder: LadderConfig) -> int:
     """Returns the level to which a trial goes on."""
-    up = max(trial.highest + 1, trial.first)
-    return min(up, ladder.top) if ladder.decide == "promote" else ladder.top
+    return first_goal(ladder, first=max(trial.highest + 1, trial.first))
+
+
+def first_goal(ladder: LadderConfig, *, first: int) -> int:
+    """Returns where a trial is judged next that may go on to level `first`."""
+    is_by_steps = ladder.decide == "promote" or ladder.kind == "ladder"
+    return min(first, ladder.top) if is_by_steps else ladder.top
 
 
 def cutoff_of(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.config import Config, Fraction
 
@@ -72,6 +72,15 @@ class _GeneticConfig(_SamplerConfig):
     mutation_prob: Literal["auto"] | Fraction = "auto"
     """Probability that an axis is drawn anew. `auto`: 1 / number of axes."""
 
+    @model_validator(mode="after")
+    def _has_enough_parents(self) -> "_GeneticConfig":
+        if self.crossover in ("spx", "undx") and self.population_size < 3:
+            raise ValueError(
+                f"crossover={self.crossover} needs three parents, got population_size="
+                f"{self.population_size}"
+            )
+        return self
+
 
 class Nsga2Config(_GeneticConfig):
     """NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017)."""
@@ -99,9 +108,18 @@ class CmaesConfig(_SamplerConfig):
     stuck (Hamano et al. 2022, arXiv:2205.13482). `adaptive`: learning rates for noisy objectives
     (Nomura et al. 2023, arXiv:2304.03473)."""
     population_size: int = Field(default=0, ge=0)
-    """Trials of a generation; 0: 4 + floor(3 ln(axes))."""
+    """Trials of a generation, 4 or more; 0: 4 + floor(3 ln(axes))."""
     startup_trials: int = Field(default=1, ge=1)
     """Random trials before the first generation; only completed ones count."""
+
+    @model_validator(mode="after")
+    def _has_two_parents(self) -> "CmaesConfig":
+        if 0 < self.population_size < 4:  # a covariance takes two, half a generation
+            raise ValueError(
+                f"population_size must be 4 or more, or 0 for what the number of axes asks for, "
+                f"got {self.population_size}"
+            )
+        return self
 
 
 AnySampler = Annotated[

@@ -1,0 +1,101 @@
+"""What a check at a rung means for its trial, and how it goes on from there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from search.config import ExperimentConfig
+from search.fidelity import epoch_of, goal_of, level_of
+from search.observing import objective_value
+from search.records import RungTraining, TrialRecord
+from search.spending import HOUR_S
+from search.strategy.ladder import next_level, verdict
+from search.strategy.observed import Observed
+from trainers.metrics import Check
+
+
+def judge(
+    experiment: ExperimentConfig,
+    trials: Sequence[Observed],
+    record: TrialRecord,
+    epoch: int,
+    check: Check,
+) -> TrialRecord:
+    """Returns a running trial as it is after a check: running, paused or stopped.
+
+    Args:
+        trials: All of the search; this one has its values already.
+    """
+    ladder = experiment.ladder
+    level = level_of(epoch, ladder, epochs=record.config.epochs)
+    if level is None or level >= ladder.top:
+        return record
+    if check.missed is not None:
+        return record.model_copy(update={"status": "stopped", "reason": _missed(epoch, check)})
+    found = verdict(trials, ladder, number=record.number, level=level)
+    if found == "go_on":
+        if level < goal_of(record, ladder):
+            return record
+        own = next(trial for trial in trials if trial.number == record.number)
+        climbing = climb(experiment, record, next_level(own, ladder))
+        # A rung of its own is another training: this one is over.
+        status = "running" if ladder.kind == "asha" else "paused"
+        return climbing.model_copy(update={"status": status})
+    reason = _low(experiment, trials, record, epoch, check)
+    status = "paused" if found == "pause" else "stopped"
+    return record.model_copy(update={"status": status, "reason": reason})
+
+
+def climb(experiment: ExperimentConfig, record: TrialRecord, level: int) -> TrialRecord:
+    """Returns a trial on its way from the rung that it stands on to `level`."""
+    ladder, epochs = experiment.ladder, record.config.epochs
+    goal = epoch_of(level, ladder, epochs=epochs)
+    if ladder.kind == "asha" or record.progress is None:
+        return record.model_copy(update={"goal": goal})
+    stands = epochs if record.goal is None else record.goal
+    done = RungTraining(rung=stands, epochs_before=record.epochs_before, progress=record.progress)
+    update = {
+        "goal": goal,
+        "below": (*record.below, done),
+        "progress": None,
+        "epochs_before": stands if ladder.survivors == "continue" else 0,
+    }
+    return record.model_copy(update=update)
+
+
+def over_time(experiment: ExperimentConfig, record: TrialRecord) -> dict[str, Any]:
+    """Returns how a trial that has had its time ends; nothing while it has some."""
+    limit = experiment.budget.trial_hours
+    hours = (record.train_seconds + record.check_seconds) / HOUR_S
+    if limit is None or hours < limit or record.epochs >= record.config.epochs:
+        return {}
+    reason = f"budget.trial_hours = {limit:g} is over at epoch {record.epochs} ({hours:.3g})"
+    return {"status": "stopped", "reason": reason}
+
+
+def _missed(epoch: int, check: Check) -> str:
+    return (
+        f"rung {epoch}: robust accuracy {check.robust.value:.3f} on the first {check.robust.n} "
+        f"images leaves {check.missed:.3f}, of the last that would go on, out of reach"
+    )
+
+
+def _low(
+    experiment: ExperimentConfig,
+    trials: Sequence[Observed],
+    record: TrialRecord,
+    epoch: int,
+    check: Check,
+) -> str:
+    ladder = experiment.ladder
+    level = level_of(epoch, ladder, epochs=record.config.epochs)
+    there = sum(level in t.values and t.bracket == record.bracket for t in trials)
+    shown = ", ".join(
+        f"{_NAMES.get(name, name)} {objective_value(name, record, check):.3f}"
+        for name in experiment.objectives
+    )
+    if ladder.decide == "median":
+        return f"rung {epoch}: {shown} is below the median of the other {there - 1}"
+    return f"rung {epoch}: {shown} is not among the best 1/{ladder.reduction} of {there}"
+
+
+_NAMES = {"robust": "robust accuracy", "clean": "clean accuracy", "unseen": "unseen accuracy"}
