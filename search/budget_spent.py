@@ -6,7 +6,7 @@ counts the wait for a place as well, and later sessions of a trial as much as it
 """
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +44,8 @@ def expenses(
     Args:
         reference_seconds: Of the reference attack, which one worker runs, by key of the full run.
     """
-    spent, of_what = Counter[tuple[str, str]](), Counter[str]()
+    spent: defaultdict[tuple[str, str], float] = defaultdict(float)
+    of_what: defaultdict[str, float] = defaultdict(float)
     for what, origin, worker_seconds in _entries(records, promoted, reference_seconds, workers):
         hours = worker_seconds * workers.devices / workers.workers / HOUR_S
         spent[what, origin_kind(origin)] += hours

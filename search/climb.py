@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from search.constraints import measure
-from search.fidelity import epoch_of, rung_overrides
+from search.fidelity import rung_overrides
 from search.overrides import with_overrides
 from search.strategy.config import LadderConfig
 from search.strategy.ladder import bracket_shares
@@ -55,7 +55,7 @@ def _sum_over(
     """Adds up the levels; those below `first` are trained, but not judged, or left out."""
     begun = 0 if ladder.kind == "asha" else first
     levels = range(begun, ladder.top + 1)
-    ends = [epoch_of(level, ladder, epochs=trial.epochs) for level in levels]
+    ends = [ladder.epoch_of(level, epochs=trial.epochs) for level in levels]
     is_continued = ladder.kind == "asha" or ladder.survivors == "continue"
     starts = [0, *ends[:-1]] if is_continued else [0] * len(ends)
     pauses = ladder.decide == "promote" or ladder.kind == "ladder"

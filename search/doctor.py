@@ -9,6 +9,7 @@ from rich.console import Console
 
 from search.config import ExperimentConfig
 from search.errors import NothingToShowError, UserError
+from search.folder import SearchFolder
 from search.folder_checks import check_database
 from search.health import Check, Question, checks_table
 from search.load import PATHS
@@ -18,6 +19,8 @@ from search.preflight import check_data, trials_to_check
 from search.versions import INSTALL, installed, of_extras, requirements, unmet
 
 TOKEN_FILE = "~/.ray/auth_token"
+FILES = ("sqlite", "journal")
+"""Storages in the folder of results."""
 
 
 def doctor(config: ExperimentConfig | None, *, address: str | None, console: Console) -> None:
@@ -94,8 +97,10 @@ def check_token(environ: Mapping[str, str], *, has_file: bool, address: str | No
 
 def _config_checks(config: ExperimentConfig) -> list[Check]:
     checks = [_check_data(config)]
-    storage = _storage(config)
-    return [*checks, check_database(storage)] if "://" in storage else checks
+    if _storage(config) in FILES:
+        return checks
+    folder = SearchFolder(root=Path(config.runs_dir).absolute() / config.name)
+    return [*checks, check_database(folder, config.storage)]
 
 
 def _check_data(config: ExperimentConfig) -> Check:
@@ -150,4 +155,6 @@ def named_paths(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def _storage(config: ExperimentConfig) -> str:
-    return getattr(config, "storage", "sqlite")
+    """Returns the storage, or what the variable holds that it is; no URL begins with one."""
+    storage = config.storage
+    return os.path.expandvars(storage) if storage.startswith("${") else storage

@@ -18,7 +18,7 @@ def rung_trial(experiment: ExperimentConfig, record: TrialRecord, *, weights: st
     a complete schedule of that rung's epochs, or of those it has more than the rung below.
 
     Args:
-        weights: Folder of the checkpoints of the rung below; read where training goes on from it.
+        weights: Checkpoint of the rung below; read where training goes on from it.
     """
     ladder, config = experiment.ladder, record.config
     if ladder.kind == "asha":
@@ -50,18 +50,6 @@ def rung_overrides(ladder: LadderConfig, *, level: int) -> dict[str, Any]:
 def goal_of(record: TrialRecord, ladder: LadderConfig) -> int:
     """Returns the level where a trial is judged next; records of earlier versions say none."""
     return ladder.top if record.goal is None else sum(rung < record.goal for rung in ladder.rungs)
-
-
-def epoch_of(level: int, ladder: LadderConfig, *, epochs: int) -> int:
-    """Returns the epoch that ends at a level, of a trial of so many epochs."""
-    return ladder.rungs[level] if level < ladder.top else epochs
-
-
-def level_of(epoch: int, ladder: LadderConfig, *, epochs: int) -> int | None:
-    """Returns the level of an epoch; None where no rung is there."""
-    if epoch == epochs:
-        return ladder.top
-    return ladder.rungs.index(epoch) if epoch in ladder.rungs else None
 
 
 def checkpoints_of(

@@ -1,19 +1,13 @@
 """What `rampart doctor` concludes about the places of results: the folder, and the database."""
 
 import re
-import socket
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
-
+from search.errors import UserError
+from search.folder import SearchFolder
 from search.health import Check, FolderFacts, NodeFacts, check_limit, gigabytes, name_some
-from search.trial_events import first_line
+from search.storage import open_storage
 
-CONNECT_S = 10
-PACKAGES = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient"}
-"""What SQLAlchemy drives a database with, unless the URL says another."""
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs")
 """File systems whose locks SQLite cannot rely on (https://www.sqlite.org/faq.html#q5); what FUSE
 mounts is counted to them, too: sshfs, gcsfuse, s3fs, GlusterFS, JuiceFS."""
@@ -79,28 +73,18 @@ def _check_room(folders: Mapping[str, FolderFacts]) -> Check:
     )
 
 
-def check_database(url: str) -> Check:
-    """Connects to the database that holds the study."""
-    shown, name = "storage", "database"
+def check_database(folder: SearchFolder, storage: str) -> Check:
+    """Opens the database of a study as a search does, which creates Optuna's tables in a new one.
+
+    Args:
+        storage: A URL, or a variable that holds one.
+    """
     try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-        if parsed.host and parsed.port:
-            # Drivers wait for minutes where nobody answers.
-            socket.create_connection((parsed.host, parsed.port), timeout=CONNECT_S).close()
-        create_engine(parsed, poolclass=NullPool).connect().close()
-    except ImportError as error:
-        cure = f"pip install {PACKAGES.get(url.split(':')[0], error.name)}"
-        return Check(name=name, verdict="failed", found=f"{shown}: {error}", cure=cure)
-    except (SQLAlchemyError, OSError, ValueError) as error:
-        return Check(
-            name=name,
-            verdict="failed",
-            found=f"{shown}: {first_line(str(error))}",
-            cure="storage: DIALECT://USER:PASSWORD@HOST:PORT/NAME of a database that is there and "
-            "lets this machine in; or storage: journal",
-        )
-    return Check(name=name, verdict="ok", found=f"connects to {shown}")
+        open_storage(folder, storage)
+    except UserError as error:
+        found, _, cure = str(error).partition("; ")
+        return Check(name="storage", verdict="failed", found=found, cure=cure)
+    return Check(name="storage", verdict="ok", found="the database lets this machine in")
 
 
 def is_network(file_system: str) -> bool:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.config import Config
+from search.room import Capacity
 
 Verdict = Literal["ok", "warning", "failed"]
 STYLES: dict[Verdict, str] = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -80,19 +81,10 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A node by what Ray says it has."""
-
-    node: str
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClusterFacts:
     """What all nodes answered."""
 
-    places: tuple[Place, ...]
+    capacity: Capacity
     nodes: tuple[NodeFacts, ...]
     silent: dict[str, str]
     """Nodes that did not answer, and why."""

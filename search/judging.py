@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.config import ExperimentConfig
-from search.fidelity import epoch_of, goal_of, level_of
+from search.fidelity import goal_of
 from search.observing import objective_value
 from search.records import RungTraining, TrialRecord
 from search.spending import HOUR_S
@@ -26,7 +26,7 @@ def judge(
         trials: All of the search; this one has its values already.
     """
     ladder = experiment.ladder
-    level = level_of(epoch, ladder, epochs=record.config.epochs)
+    level = ladder.level_of(epoch, epochs=record.config.epochs)
     if level is None or level >= ladder.top:
         return record
     if check.missed is not None:
@@ -48,7 +48,7 @@ def judge(
 def climb(experiment: ExperimentConfig, record: TrialRecord, level: int) -> TrialRecord:
     """Returns a trial on its way from the rung that it stands on to `level`."""
     ladder, epochs = experiment.ladder, record.config.epochs
-    goal = epoch_of(level, ladder, epochs=epochs)
+    goal = ladder.epoch_of(level, epochs=epochs)
     if ladder.kind == "asha" or record.progress is None:
         return record.model_copy(update={"goal": goal})
     stands = epochs if record.goal is None else record.goal
@@ -87,7 +87,7 @@ def _low(
     check: Check,
 ) -> str:
     ladder = experiment.ladder
-    level = level_of(epoch, ladder, epochs=record.config.epochs)
+    level = ladder.level_of(epoch, epochs=record.config.epochs)
     there = sum(level in t.values and t.bracket == record.bracket for t in trials)
     shown = ", ".join(
         f"{_NAMES.get(name, name)} {objective_value(name, record, check):.3f}"

@@ -113,8 +113,9 @@ class Ledger:
     def training(self, record: TrialRecord) -> TrialConfig:
         """Returns what takes a trial to its goal; it is the trial itself, or a rung's own."""
         rung = record.below[-1].rung if record.below else 0
-        weights = checkpoints_of(self._folder, self._experiment.ladder, record, rung=rung)
-        return rung_trial(self._experiment, record, weights=str(weights))
+        below = checkpoints_of(self._folder, self._experiment.ladder, record, rung=rung)
+        # The one epoch that was checked is the last.
+        return rung_trial(self._experiment, record, weights=str(below / "best.pt"))
 
     def checkpoints(self, record: TrialRecord) -> Path:
         """Returns where the training that takes a trial to its goal keeps its checkpoints."""

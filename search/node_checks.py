@@ -11,12 +11,13 @@ from search.health import (
     ClusterFacts,
     GpuFacts,
     NodeFacts,
-    Place,
+    Verdict,
     check_limit,
     gigabytes,
     name_some,
 )
 from search.resources import ResourcesConfig
+from search.room import Capacity, fitting, shortage
 from search.versions import INSTALL, unmet
 
 LEAST_OPEN_FILES = 4096
@@ -54,7 +55,7 @@ def node_checks(
     if any(node.folder for node in facts.nodes):
         checks += check_folders(facts.nodes, unseen=facts.unseen, storage=storage)
     if resources:
-        checks.append(check_places(facts.places, resources))
+        checks.append(check_capacity(facts.capacity, resources))
     if facts.gpus or facts.busy:
         checks.append(check_gpus(facts.gpus, busy=facts.busy))
     return checks
@@ -62,9 +63,9 @@ def node_checks(
 
 def check_answers(facts: ClusterFacts) -> Check:
     """Checks that every node runs a process for us."""
-    name, count = "nodes", len(facts.places)
+    name, count = "nodes", len(facts.nodes) + len(facts.silent)
     if not facts.silent:
-        names = name_some([place.node for place in facts.places])
+        names = name_some([node.node for node in facts.nodes])
         return Check(name=name, verdict="ok", found=f"{count}: {names}")
     node, reason = next(iter(facts.silent.items()))
     return Check(
@@ -109,53 +110,36 @@ def check_api(nodes: Sequence[NodeFacts]) -> Check:
     if not mute:
         return Check(name="dashboard API", verdict="ok", found=f"answers{beside}")
     names = name_some([node.node for node in mute])
-    stop = "stop the other Ray, or set" if others else "pip install 'ray[default]', or set"
+    stop = "stop the other Ray" if others else "`ray start --head --include-dashboard=true`"
     return Check(
         name="dashboard API",
         verdict="warning",
         found=f"no answer on {names}: {mute[0].api_problem}{beside}; Ray cannot free the workers "
         "of a stopped trial by itself, and Rampart does it alone",
-        cure=f"{stop} RAY_API_SERVER_ADDRESS=http://HOST:8265 of the right one where Ray starts",
+        cure=f"{stop}, or set RAY_API_SERVER_ADDRESS=http://HOST:8265 of the right one before Ray "
+        "starts",
     )
 
 
-def check_places(places: Sequence[Place], resources: ResourcesConfig) -> Check:
-    """Checks that the workers of all concurrent trials fit, each on one node as a whole."""
-    name = "resources"
-    fitting = sum(_workers_on(place, resources) for place in places)
-    cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker
-    trials, each = resources.concurrent_trials, f"{cpus} CPUs and {gpus:g} GPUs"
-    have = name_some([f"{p.node} ({p.cpus:g} CPUs, {p.gpus:g} GPUs)" for p in places])
-    if fitting < trials * resources.min_workers:
-        return Check(
-            name=name,
-            verdict="failed",
-            found=f"{trials} trials at a time x {resources.min_workers} workers of {each} each: "
-            f"there is room for {fitting} workers on {have}",
-            cure="lower resources.concurrent_trials, resources.min_workers or what a worker asks "
-            "for, or add nodes",
-        )
-    if fitting < trials * resources.workers:
-        return Check(
-            name=name,
-            verdict="warning",
-            found=f"room for {fitting} of {trials} x {resources.workers} workers of {each} each: "
-            "trials go on with fewer",
-            cure="lower resources.concurrent_trials or resources.workers, or add nodes",
-        )
-    if not gpus and (idle := sum(place.gpus for place in places)):
-        cure = "resources.gpus_per_worker=1"
-        return Check(
-            name=name, verdict="warning", found=f"{idle:g} GPUs that nobody asks for", cure=cure
-        )
-    found = f"{trials} x {resources.workers} workers of {each} each fit on {have}"
+def check_capacity(capacity: Capacity, resources: ResourcesConfig) -> Check:
+    """Checks that the workers of all concurrent trials fit."""
+    name, trials = "resources", resources.concurrent_trials
+    cure = "lower resources.concurrent_trials, resources.{} or what a worker asks for, or add nodes"
+    if missing := shortage(capacity.nodes, resources, runs=trials):
+        verdict: Verdict = "warning" if capacity.may_grow else "failed"
+        grows = "; an autoscaler may bring more" if capacity.may_grow else ""
+        fewest = cure.format("min_workers")
+        return Check(name=name, verdict=verdict, found=f"{missing}{grows}", cure=fewest)
+    room, wanted = fitting(capacity.nodes, resources.per_worker), trials * resources.workers
+    if room < wanted:
+        found = f"room for {room} of {wanted} workers: trials go on with fewer"
+        return Check(name=name, verdict="warning", found=found, cure=cure.format("workers"))
+    gpus = sum(node.get("GPU", 0.0) for node in capacity.nodes)
+    if gpus and not resources.gpus_per_worker:
+        found, use = f"{gpus:g} GPUs that nobody asks for", "resources.gpus_per_worker=1"
+        return Check(name=name, verdict="warning", found=found, cure=use)
+    found = f"room for {room} workers, {wanted} wanted at a time"
     return Check(name=name, verdict="ok", found=found)
-
-
-def _workers_on(place: Place, resources: ResourcesConfig) -> int:
-    have = {"CPU": place.cpus, "GPU": place.gpus}
-    # 1 / 0.1 GPUs must be ten workers in spite of the rounding.
-    return min(int(have[name] / each + 1e-6) for name, each in resources.per_worker.items())
 
 
 def check_gpus(gpus: Sequence[GpuFacts], *, busy: Sequence[str]) -> Check:

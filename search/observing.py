@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from search.config import ExperimentConfig
 from search.constraints import measure
-from search.fidelity import goal_of, level_of
+from search.fidelity import goal_of
 from search.records import TrialRecord
 from search.strategy.config import LOWER_IS_BETTER, Objective
 from search.strategy.observed import Observed, ObservedStatus
@@ -22,7 +22,7 @@ def _observe_one(experiment: ExperimentConfig, record: TrialRecord) -> Observed:
     ladder = experiment.ladder
     values: dict[int, tuple[float, ...]] = {}
     for epoch, check in record.checks:
-        level = level_of(epoch, ladder, epochs=record.config.epochs)
+        level = ladder.level_of(epoch, epochs=record.config.epochs)
         if level is not None:
             values[level] = tuple(oriented(name, record, check) for name in experiment.objectives)
     return Observed(

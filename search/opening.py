@@ -11,7 +11,6 @@ from search.candidate import build_trial
 from search.config import ExperimentConfig
 from search.constraints import excess, measure, violations
 from search.errors import explain
-from search.fidelity import epoch_of
 from search.recipes import RECIPES
 from search.records import TrialRecord
 from search.space import Sample, suggest
@@ -44,7 +43,8 @@ def open_record(
         return _reject(experiment, study, trial, "; ".join(explain(error, TrialConfig)))
     if why := _violation(experiment, trial, config):
         return _reject(experiment, study, trial, why)
-    first = bracket_of_next(trials, experiment.ladder)
+    ladder = experiment.ladder
+    first = bracket_of_next(trials, ladder)
     return TrialRecord(
         key=f"t{trial.number:05d}",
         number=trial.number,
@@ -61,9 +61,7 @@ def open_record(
         startup_s=None,
         finished_at=None,
         progress=None,
-        goal=epoch_of(
-            first_goal(experiment.ladder, first=first), experiment.ladder, epochs=config.epochs
-        ),
+        goal=ladder.epoch_of(first_goal(ladder, first=first), epochs=config.epochs),
         first=first,
         bracket=_bracket(experiment, params, first),
         retry_of=trial.user_attrs.get(RETRY_ATTR, ""),

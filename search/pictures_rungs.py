@@ -1,6 +1,6 @@
 """Pictures of what happened at rungs, and of what the budget went into."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -41,10 +41,10 @@ def expenses_figure(expenses: Sequence[Expense], *, device: str) -> Figure:
         device: `GPU` or `CPU`.
     """
     whats = list(dict.fromkeys(one.what for one in expenses))
-    of_origin = Counter[str]()
+    of_origin: defaultdict[str, float] = defaultdict(float)
     for one in expenses:
         of_origin[one.origin] += one.device_hours
-    origins = [origin for origin, _ in of_origin.most_common()]
+    origins = sorted(of_origin, key=lambda origin: -of_origin[origin])
     figure = Figure(figsize=(7.4, 1.6 + 0.36 * len(whats)), layout="constrained")
     axes = figure.add_subplot()
     ends = dict.fromkeys(whats, 0.0)
@@ -75,8 +75,10 @@ def _draw_passages(axes: Axes, passages: Sequence[Passage]) -> None:
         counts = [one.fates.get(fate, 0) for one in passages]
         if not any(counts):
             continue
-        looks = {"color": FATE_COLORS[fate], "edgecolor": "white", "label": fate}
-        bars = axes.barh(names, counts, left=ends, height=0.66, **looks)
+        color = FATE_COLORS[fate]
+        bars = axes.barh(
+            names, counts, left=ends, color=color, edgecolor="white", height=0.66, label=fate
+        )
         texts = [str(count) if count else "" for count in counts]
         axes.bar_label(bars, texts, label_type="center", fontsize=9, color="white", weight="bold")
         ends = [end + count for end, count in zip(ends, counts, strict=True)]

@@ -110,7 +110,7 @@ def _times_table(
     for name in ("if all are cheapest", "as the base", "if all are dearest"):
         table.add_column(name, justify="right", overflow="fold")
     rows: list[tuple[str, Sequence[str]]] = [
-        ("a step, ms", [_spread(seconds) for seconds in steps.seconds]),
+        ("a step, s", [_spread(seconds) for seconds in steps.seconds]),
         ("an epoch", _durations(pace.epoch)),
         ("an early check", _durations(pace.check)),
         ("a trial to its last epoch", _durations(pace.of(whole_climb(base, ladder)))),
@@ -140,7 +140,7 @@ def _numbers(span: Span) -> list[str]:
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    span = span_of(seconds).times(1000)
+    span = span_of(seconds)
     ends = f" ({span.low:.3g} to {span.high:.3g})" if len(seconds) > 1 else ""
     return f"{span.base:.3g}{ends}"
 

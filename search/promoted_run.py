@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from search.cluster.connect import describe_hardware
-from search.cluster.driver import DriverPayload
 from search.cluster.full_runs import FullRunPayload
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.overrides import with_overrides
+from search.payload import DriverPayload
 from search.promotion_config import Overrides
 from search.records import FullRun, TrialRecord, read_promoted
 from search.verdict import DEFAULT

@@ -14,7 +14,6 @@ from evaluation.config import RaceConfig
 from evaluation.racing import Pending
 from models.config import Config
 from search.asha import find_cutoff
-from search.fidelity import level_of
 from search.records import TrialRecord
 from search.strategy.config import LadderConfig
 from trainers.atomic import write_atomically
@@ -73,7 +72,7 @@ def rung_scores(records: Iterable[TrialRecord], ladder: LadderConfig) -> RungSco
     for record in records:
         brackets[record.key] = record.bracket
         for epoch, check in record.checks:
-            level = level_of(epoch, ladder, epochs=record.config.epochs)
+            level = ladder.level_of(epoch, epochs=record.config.epochs)
             if epoch in scores and level is not None and level >= record.first:
                 scores[epoch][record.key] = check.robust.value
     return RungScores(scores=scores, brackets=brackets)

@@ -107,7 +107,7 @@ def compare_studies(first: SearchFolder, second: SearchFolder) -> RenderableType
 
 def why_not_comparable(a: ExperimentConfig, b: ExperimentConfig) -> str:
     """Returns why the checks of two searches cannot be compared; empty if they can."""
-    fields = {
+    fields: dict[str, tuple[object, object]] = {
         "threat": (a.base.threat, b.base.threat),
         "the device": (device_name(a.resources), device_name(b.resources)),
     }

@@ -7,13 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from search.cluster.connect import connected
-from search.cluster.driver import DriverPayload, Failure
+from search.cluster.driver import Failure
 from search.cluster.full_runs import FullRunPayload, run_full
 from search.diagnosing import diagnose_history, diagnosis_text, latest_of_each, new_among
 from search.errors import NothingToShowError, UserError
 from search.load import dump_config, load_training
 from search.lock import locked
 from search.log_targets import require_installed
+from search.payload import DriverPayload
 from search.places import create_root, refuse_folder
 from search.preflight import check_run
 from search.run_logs import run_logs

@@ -170,9 +170,13 @@ def _comparable(
         if result is None
     }
     compared: list[tuple[FullRun, EvaluationResult]] = []
+    first: dict[str, FullRun] = {}
     for run, result in evaluated:
+        like = first.setdefault(run.recipe, run)
         if reason := why_incomparable(result, references[0]):
             left_out[run.key] = reason
+        elif run.config.model_copy(update={"seed": like.config.seed}) != like.config:
+            left_out[run.key] = f"its config differs from that of {like.key} in more than the seed"
         else:
             compared.append((run, result))
     return compared, left_out
@@ -233,10 +237,10 @@ def _winner(standings: Sequence[Standing]) -> str:
 
 
 def _standing_text(one: Standing, verdict: Verdict) -> str:
-    seeds = ", ".join(map(str, one.seeds))
+    seeds = f"training seed{'s' if len(one.seeds) > 1 else ''} {', '.join(map(str, one.seeds))}"
     return (
         f"{one.recipe} (robust {100 * one.robust:.1f} %, {verdict.attack}, n={verdict.n}, clean "
-        f"{100 * one.clean:.1f} %, training seed{'s' if len(one.seeds) > 1 else ''} {seeds})"
+        f"{100 * one.clean:.1f} %, {one.epochs} epochs, {seeds})"
     )
 
 

@@ -23,10 +23,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 from ray.util.state.exception import DataSourceUnavailable, RayStateApiException
 
+from search.cluster.capacity import cluster_capacity, staying_nodes
 from search.cluster.connect import connected
 from search.errors import UserError
 from search.folder_checks import mount_of
-from search.health import ClusterFacts, FolderFacts, GpuFacts, NodeFacts, Place, Question
+from search.health import ClusterFacts, FolderFacts, GpuFacts, NodeFacts, Question
 from search.resources import WorkersConfig
 from search.trial_events import first_line
 from search.versions import installed
@@ -64,26 +65,20 @@ def examine(question: Question, *, address: str | None) -> ClusterFacts:
 def _connect(stack: ExitStack, address: str | None) -> None:
     try:
         stack.enter_context(connected(address, NOBODY, concurrent=0))
-    except (RayError, OSError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # no class of Ray's own: a node that is slow to start is this one
         raise UserError(
             f"Ray does not start: {first_line(str(error))}\n"
-            "look at /tmp/ray/session_latest/logs; a full /tmp, or a RAY_TMPDIR of over 60 "
-            "letters, are usual causes"
+            "ask again when the machine is less busy; else look at /tmp/ray/session_latest/logs: "
+            "a full /tmp, or a RAY_TMPDIR of over 60 letters, are usual causes"
         ) from error
 
 
 def _ask_all(question: Question) -> ClusterFacts:
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    alive = staying_nodes()
     names = _names(alive)
     ids = {name: id_ for id_, name in names.items()}
-    places = [
-        Place(
-            node=names[node["NodeID"]],
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-        )
-        for node in alive
-    ]
     mark, own = f"{MARK}-{uuid.uuid4().hex}", ray.get_runtime_context().gcs_address
     asked = {name: (name, question, f"{mark}-{id_}", own) for name, id_ in ids.items()}
     nodes, silent = _on_each(ids, _look, asked, gpus={}, timeout_s=LOOK_S)
@@ -93,9 +88,10 @@ def _ask_all(question: Question) -> ClusterFacts:
         if facts.folder and not facts.folder.problem
     }
     unseen = _unseen(ids, wrote, question.folder)
-    gpus, busy = _look_at_gpus(ids, {place.node: int(place.gpus) for place in places})
+    promised = {names[node["NodeID"]]: int(node["Resources"].get("GPU", 0)) for node in alive}
+    gpus, busy = _look_at_gpus(ids, promised)
     return ClusterFacts(
-        places=tuple(places),
+        capacity=cluster_capacity(),
         nodes=tuple(nodes.values()),
         silent=silent,
         unseen=unseen,
@@ -240,6 +236,7 @@ def _compute(node: str, promised: int) -> GpuFacts:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
+            torch.cuda.init()  # raises what device_count keeps to itself
             for index in range(torch.cuda.device_count()):
                 torch.ones(2, device=f"cuda:{index}").sum().item()
                 devices.append(torch.cuda.get_device_name(index))

@@ -20,14 +20,11 @@ from ray.train import (
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from evaluation.config import EarlyCheckConfig
 from models.config import Config
 from search.cluster.capacity import OversizedError
 from search.cluster.elastic import LeaveDraining, Notice
 from search.cluster.train_group import GiveUpOversized, GroupTrainer, scaling_config
-from search.resources import WorkersConfig
-from search.rungs import RungRace
-from trainers.config import CheckpointsConfig, TrialConfig
+from search.payload import DriverPayload
 from trainers.stop import StoppedError
 
 FAILURE = "failure"
@@ -40,32 +37,6 @@ class Failure(Config):
     reason: str
     error: str
     """Traceback."""
-
-
-class DriverPayload(Config):
-    """What a driver needs, as JSON text."""
-
-    key: str
-    """Of the trial or full run."""
-    run: str
-    """Name of this session of it for Ray; no other has it."""
-    trial: TrialConfig
-    rungs: tuple[int, ...]
-    early_check: EarlyCheckConfig
-    race: RungRace | None
-    """None: no decision hangs on a check, so that each sees all its images."""
-    resources: WorkersConfig
-    checkpoints: CheckpointsConfig
-    checkpoint: str
-    """Folder of the trial's checkpoints; absolute, on storage that every node sees."""
-    clean_starts: str
-    """Folder that the trials of a search share for clean-trained weights; absolute."""
-    manifests: str
-    """Folder that they share for the lists of their images; absolute."""
-    clean_recipe: TrialConfig
-    """How clean trainings go: the base of the search."""
-    storage: str
-    """Folder for Ray Train's own files; absolute."""
 
 
 def drive_trial(params: dict[str, Any]) -> None:
@@ -117,43 +88,25 @@ def train_on_worker(config: dict[str, str]) -> None:
 
 
 def _train_on_worker(payload: DriverPayload) -> None:
-    import torch
-    from torch import nn
-
-    from evaluation.early import early_check
+    from search.checking import check_of
     from trainers import stop
-    from trainers.data.load import load_held_out
-    from trainers.metrics import Check
     from trainers.worker import WorkerPayload, train_worker
 
-    trial, threads = payload.trial, payload.resources.cpus_per_worker
-    device, race = payload.resources.device, payload.race
-    images = load_held_out(trial.data, "select", threads=threads)
-
-    def evaluate(model: nn.Module, epoch: int | None) -> Check:
-        return early_check(
-            model,
-            images,
-            trial.threat,
-            payload.early_check,
-            pending=race.pending(epoch, key=payload.key) if race and epoch else None,
-            device=torch.device(device),
-        )
-
+    resources = payload.resources
     train_worker(
         WorkerPayload(
-            trial=trial,
+            trial=payload.trial,
             checkpoint=payload.checkpoint,
             checkpoints=payload.checkpoints,
             clean_starts=payload.clean_starts,
             manifests=payload.manifests,
             clean_recipe=payload.clean_recipe,
             rungs=payload.rungs,
-            workers=payload.resources.workers,
-            threads=threads,
-            device=device,
+            workers=resources.workers,
+            threads=resources.cpus_per_worker,
+            device=resources.device,
         ),
-        evaluate,
+        check_of(payload),
         must_stop=stop.must_stop.is_set,
     )
 

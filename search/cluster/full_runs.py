@@ -12,9 +12,10 @@ from ray.train.v2._internal.execution.context import TrainRunContext
 from evaluation.config import ReferenceConfig
 from models.config import Config
 from search.cluster.capacity import Patience
-from search.cluster.driver import DriverPayload, Failure, train
+from search.cluster.driver import Failure, train
 from search.cluster.reaper import reap
 from search.cluster.tuner import DRIVER_RESOURCES
+from search.payload import DriverPayload
 from trainers.atomic import write_atomically
 from trainers.metrics import PROGRESS
 

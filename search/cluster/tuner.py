@@ -13,14 +13,13 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from search.cluster.connect import node_types
-from search.cluster.driver import FAILURE, DriverPayload, Failure, drive_trial
+from search.cluster.driver import FAILURE, Failure, drive_trial
 from search.cluster.reaper import reap
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.ledger import Ledger
-from search.records import TrialRecord
-from search.rungs import RungRace
 from search.spending import Clock, price_of
+from search.trial_payload import trial_payload
 from trainers.metrics import NODE, PROGRESS, Progress
 
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}
@@ -81,34 +80,9 @@ class LedgerSearcher(Searcher):
                 return Searcher.FINISHED
             self._next_look = time.monotonic() + LOOK_S
             return None
-        payload = self._payload(record)
-        return {"key": record.key, "run": payload.run, "payload": payload.model_dump_json()}
-
-    def _payload(self, record: TrialRecord) -> DriverPayload:
-        experiment, folder, ladder = self._experiment, self._folder, self._experiment.ladder
-        races = experiment.objectives == ("robust",) and ladder.decide in ("promote", "stop")
-        return DriverPayload(
-            key=record.key,
-            run=f"{record.key}-{record.sessions}-{time.time_ns():x}",
-            trial=self._ledger.training(record),
-            rungs=ladder.rungs if ladder.kind == "asha" else (),
-            early_check=experiment.early_check,
-            race=RungRace(
-                scores=str(folder.rung_scores),
-                reduction=ladder.reduction,
-                epochs_before=record.epochs_before,
-                race=ladder.race,
-            )
-            if races
-            else None,
-            resources=experiment.resources,
-            checkpoints=experiment.checkpoints,
-            checkpoint=str(self._ledger.checkpoints(record)),
-            clean_starts=str(folder.clean_starts),
-            manifests=str(folder.manifests),
-            clean_recipe=experiment.base,
-            storage=str(folder.ray / "train"),
-        )
+        run = f"{record.key}-{record.sessions}-{time.time_ns():x}"
+        payload = trial_payload(self._folder, self._experiment, self._ledger, record, run=run)
+        return {"key": record.key, "run": run, "payload": payload.model_dump_json()}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

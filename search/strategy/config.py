@@ -63,6 +63,16 @@ class LadderConfig(Config):
         """The level of the last epoch."""
         return len(self.rungs)
 
+    def epoch_of(self, level: int, *, epochs: int) -> int:
+        """Returns the epoch that ends at a level, of a trial of so many epochs."""
+        return self.rungs[level] if level < self.top else epochs
+
+    def level_of(self, epoch: int, *, epochs: int) -> int | None:
+        """Returns the level of an epoch; None where no rung is there."""
+        if epoch == epochs:
+            return self.top
+        return self.rungs.index(epoch) if epoch in self.rungs else None
+
     @model_validator(mode="after")
     def _rungs_rise(self) -> "LadderConfig":
         if list(self.rungs) != sorted(set(self.rungs)):

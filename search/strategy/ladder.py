@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from search.asha import find_cutoff, keeps_going
+from search.asha import keeps_going
 from search.strategy.config import LadderConfig
 from search.strategy.observed import Observed
 from search.strategy.ranking import scores
@@ -82,24 +82,6 @@ def first_goal(ladder: LadderConfig, *, first: int) -> int:
     """Returns where a trial is judged next that may go on to level `first`."""
     is_by_steps = ladder.decide == "promote" or ladder.kind == "ladder"
     return min(first, ladder.top) if is_by_steps else ladder.top
-
-
-def cutoff_of(
-    trials: Sequence[Observed], ladder: LadderConfig, *, number: int, level: int
-) -> float | None:
-    """Returns what a trial must show at `level` to go on at once; None if it does whatever it is.
-
-    Known for one objective only, and only where the best 1 / reduction go on.
-    """
-    if level >= ladder.top or ladder.decide not in ("promote", "stop"):
-        return None
-    trial = next((one for one in trials if one.number == number), None)
-    if trial is None or level < trial.first:
-        return None
-    others = [t for t in _at(trials, level, trial.bracket) if t.number != number]
-    if any(len(t.values[level]) > 1 for t in others):
-        return None
-    return find_cutoff([t.values[level][0] for t in others], reduction=ladder.reduction)
 
 
 def bracket_of_next(trials: Iterable[Observed], ladder: LadderConfig) -> int:

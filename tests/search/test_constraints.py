@@ -9,7 +9,15 @@ from base_trial import base_trial
 from pydantic import TypeAdapter, ValidationError
 
 from models.cost import cost
-from search.constraints import Constraints, excess, measure, training_gmacs, violations
+from search.constraints import (
+    Constraints,
+    check_countable,
+    excess,
+    measure,
+    training_cost,
+    training_gmacs,
+    violations,
+)
 from trainers.config import TrialConfig
 
 ADAPTER: TypeAdapter[Constraints] = TypeAdapter(Constraints)
@@ -21,6 +29,25 @@ def constraints(**bounds: Any) -> Constraints:
 
 def trial(**changes: dict[str, Any] | float) -> TrialConfig:
     return TrialConfig.model_validate(base_trial(**changes))
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    """Returns the fields of image files that nobody opens."""
+    return {
+        "source": "packed",
+        "path": "/train",
+        "test_path": "/test",
+        "classes": "drawn",
+        "num_classes": 10,
+        "resolution": 16,
+        "crop_share": 1.0,
+        "train_images": 20,
+        "select_images": 10,
+        "test_images": 10,
+        "extra": {"source": "none", "path": "", "share": 0.0},
+        "max_bad": 0.0,
+        "seed": 0,
+    } | changes
 
 
 @pytest.mark.parametrize(
@@ -96,7 +123,7 @@ def test_bounds_that_say_nothing_are_refused(bounds: Any, words: str) -> None:
 
 
 def test_only_what_is_measured_can_be_constrained() -> None:
-    with pytest.raises(ValidationError, match="'params_m', 'gmacs', 'activation_mb' or 'train_gm"):
+    with pytest.raises(ValidationError, match="'activation_mb', 'train_gmacs' or 'train_cost'"):
         constraints(parameters=[1, 2])
 
 
@@ -139,7 +166,33 @@ def test_a_trial_is_measured_at_its_resolution_and_classes() -> None:
         "activation_mb": size.activation_mb,
         "attack_activation_mb": size.attack_activation_mb,
         "train_gmacs": pytest.approx(8 * size.gmacs),
+        "train_cost": pytest.approx(8 * size.gmacs * 24 * 3 / 1e6),
     }
+
+
+def test_a_whole_training_costs_its_steps_times_their_batch() -> None:
+    # 20 images make 2 batches of 8; the 4 that are left over sit an epoch out.
+    config = trial(data=stored(train_images=20), epochs=5)
+
+    assert training_cost(3.0, config) == pytest.approx(3.0 * 2 * 8 * 5 / 1e6)
+
+
+def test_extra_images_are_a_part_of_each_batch() -> None:
+    extra = {"source": "packed", "path": "/extra", "share": 0.5}
+    config = trial(data=stored(train_images=20, extra=extra), epochs=5)
+
+    # 4 of each batch of 8 are the 20 train images': 5 batches.
+    assert training_cost(3.0, config) == pytest.approx(3.0 * 5 * 8 * 5 / 1e6)
+
+
+def test_a_cost_of_unknown_images_is_refused_with_the_way_out() -> None:
+    config = trial(data=stored(train_images="all"))
+
+    assert training_cost(3.0, config) is None
+    with pytest.raises(ValueError, match="'all'; give their number, or bound train_gmacs"):
+        check_countable(constraints(train_cost={"max": 1}), config)
+    check_countable(constraints(train_gmacs={"max": 1}), config)
+    check_countable(constraints(train_cost={"max": 1}), trial())
 
 
 def test_what_is_measured_can_be_changed_without_harm_to_the_next() -> None:

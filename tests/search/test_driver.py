@@ -5,6 +5,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import ControllerError, TrainingFailedError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
+from search.cluster.capacity import OversizedError
 from search.cluster.driver import _failure, _is_death  # pyright: ignore[reportPrivateUsage]
 from trainers.stop import StoppedError
 
@@ -48,6 +49,8 @@ def death(cause: Exception) -> WorkerHealthCheckFailedError:
             "StoppedError: asked to stop, and saved",
         ),
         (ControllerError(RuntimeError("lost")), False, "controller: lost"),
+        # Not a fault of the controller, and no restart makes the cluster larger.
+        (ControllerError(OversizedError("resources ask for")), False, "resources ask for"),
     ],
 )
 def test_a_death_is_told_from_an_error_of_training(

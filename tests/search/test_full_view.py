@@ -28,7 +28,7 @@ def test_the_reference_attack_tells_the_time_left_at_the_pace_of_this_session(
     root = write_promoted(folder, run, None)
     write_atomically(root / "progress.json", progress(30).model_dump_json())
 
-    with FullRunView(folder, [run], out, clock=clock) as view:
+    with FullRunView(folder.promoted, [run], out, clock=clock) as view:
         view.refresh()
         for done in (60, 120, 240):
             clock.now += 45
@@ -51,7 +51,7 @@ def test_a_resumed_attack_waits_for_a_batch_before_it_tells_the_time_left(tmp_pa
     root = write_promoted(folder, run, None)
     write_atomically(root / "evaluated", "120 240")
 
-    with FullRunView(folder, [run], out, clock=clock) as view:
+    with FullRunView(folder.promoted, [run], out, clock=clock) as view:
         view.refresh()
         clock.now += 30
         write_atomically(root / "evaluated", "180 240")

@@ -1,29 +1,22 @@
+import importlib.util
 from typing import Any
 
-import optuna
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from records_factory import check, progress, record
 
-from search.importance import axis_importance
+from search.importance import Importance, axis_importance
 from search.records import Status, TrialRecord
+from search.space import ChoiceAxis, LogUniformAxis, Space
 
-SPACE: dict[str, BaseDistribution] = {
-    "attack.name": CategoricalDistribution(["pgd", "apgd"]),
-    "optim.lr": FloatDistribution(1e-4, 1e-1, log=True),
+SPACE: Space = {
+    "attack.name": ChoiceAxis.model_validate({"choice": ["pgd", "apgd"]}),
+    "optim.lr": LogUniformAxis.model_validate({"log_uniform": [1e-4, 1e-1]}),
 }
+HAS_FOREST = importlib.util.find_spec("sklearn") is not None
 
 
-def frozen(records: list[TrialRecord], space: dict[str, BaseDistribution]) -> list[Any]:
-    trials = [
-        optuna.trial.create_trial(
-            params={path: r.params[path] for path in space}, distributions=space, value=0.0
-        )
-        for r in records
-    ]
-    for trial, r in zip(trials, records, strict=True):
-        trial.number = r.number
-    return trials
+def importance_of(records: list[TrialRecord], space: Space = SPACE) -> Importance:
+    return axis_importance(records, space, objective="robust", method="PED-ANOVA")
 
 
 def checked(number: int, status: Status, robust: int) -> TrialRecord:
@@ -39,8 +32,11 @@ def checked(number: int, status: Status, robust: int) -> TrialRecord:
 
 
 def params(number: int, status: Status) -> dict[str, Any]:
-    name = "apgd" if status == "completed" else "pgd"
-    return {"attack.name": name, "optim.lr": 0.001 * (number + 1)}
+    return at(number, "apgd" if status == "completed" else "pgd")
+
+
+def at(number: int, attack: str) -> dict[str, Any]:
+    return {"attack.name": attack, "optim.lr": 0.001 * (number + 1)}
 
 
 def test_the_axis_that_decides_is_the_most_important() -> None:
@@ -55,7 +51,7 @@ def test_the_axis_that_decides_is_the_most_important() -> None:
         for n in range(12)
     ]
 
-    importance = axis_importance(records, frozen(records, SPACE))
+    importance = importance_of(records)
 
     assert importance.n == 12
     assert next(iter(importance.shares)) == "attack.name"
@@ -75,7 +71,7 @@ def test_importance_says_why_it_is_missing(tops: list[float], axes: list[str], r
     if reason == "the trials tie":
         records = [r.model_copy(update={"progress": records[0].progress}) for r in records]
 
-    importance = axis_importance(records, frozen(records, {axis: SPACE[axis] for axis in axes}))
+    importance = importance_of(records, {axis: SPACE[axis] for axis in axes})
 
     assert importance.shares == {}
     assert reason in importance.reason
@@ -89,9 +85,76 @@ def test_a_diagnosed_trial_counts_like_a_stopped_one() -> None:
     ended = [*completed, *diagnosed]
 
     likewise = [*completed, *stopped]
-    expected = axis_importance(likewise, frozen(likewise, SPACE))
+    expected = importance_of(likewise)
     assert expected.shares
-    assert axis_importance(ended, frozen(ended, SPACE)) == expected
+    assert importance_of(ended) == expected
+
+
+def test_a_trial_at_a_higher_rung_is_above_one_at_a_lower() -> None:
+    # The best third is of two of six: those at epoch 6, whatever the others showed at epoch 3.
+    high = [record(n, status="paused", epochs=6, top=0.2, params=at(n, "apgd")) for n in (0, 1)]
+    low = [record(n, status="stopped", epochs=3, top=0.9, params=at(n, "pgd")) for n in range(2, 6)]
+
+    importance = importance_of([*high, *low])
+
+    weak = [
+        record(n, status="stopped", epochs=3, top=0.1, params=at(n, "pgd")) for n in range(2, 6)
+    ]
+    assert importance.shares
+    assert importance == importance_of([*high, *weak])
+
+
+def test_another_objective_orders_the_trials_otherwise() -> None:
+    # Of the factory's checks clean and robust accuracy rise together; training costs the same.
+    records = [record(n, top=0.1 * n, params=at(n, "apgd" if n > 3 else "pgd")) for n in range(6)]
+
+    by_cost = axis_importance(records, SPACE, objective="seconds", method="PED-ANOVA")
+
+    assert by_cost.reason == "the trials tie: no best third stands out"
+    assert importance_of(records).shares
+
+
+def test_fanova_needs_every_axis_in_every_trial() -> None:
+    space: Space = {
+        **SPACE,
+        "optim.weight_decay": LogUniformAxis.model_validate(
+            {"log_uniform": [0.01, 1.0], "when": {"attack.name": ["apgd"]}}
+        ),
+    }
+    with_decay = at(0, "apgd") | {"optim.weight_decay": 0.1}
+    records = [record(n, params=at(n, "pgd")) for n in range(1, 6)]
+    records.append(record(0, params=with_decay))
+
+    importance = axis_importance(records, space, objective="robust", method="fANOVA")
+
+    assert importance.shares == {}
+    assert "only some have optim.weight_decay" in importance.reason
+
+
+@pytest.mark.skipif(HAS_FOREST, reason="scikit-learn is installed")
+def test_without_scikit_learn_fanova_says_how_to_get_it() -> None:
+    records = [record(n, top=0.1 * n) for n in range(6)]
+
+    importance = axis_importance(records, SPACE, objective="robust", method="fANOVA")
+
+    assert importance.reason.endswith("not installed: pip install scikit-learn")
+
+
+@pytest.mark.skipif(not HAS_FOREST, reason="fANOVA needs scikit-learn")
+def test_fanova_finds_the_axis_that_explains_the_order() -> None:
+    # The order is that of the rate; the attack alternates along it.
+    rates = [1e-4 * 1.3**n for n in range(24)]
+    records = [
+        checked(n, "completed", 3 * n).model_copy(
+            update={"params": {"attack.name": ("pgd", "apgd")[n % 2], "optim.lr": rate}}
+        )
+        for n, rate in enumerate(rates)
+    ]
+
+    importance = axis_importance(records, SPACE, objective="robust", method="fANOVA")
+
+    assert importance.shares["optim.lr"] > 0.9
+    assert sum(importance.shares.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("early", [10, 40, 60])
@@ -101,10 +164,10 @@ def test_a_stopped_trial_is_never_above_a_completed_one(early: int) -> None:
     stopped = [checked(2, "stopped", early), *(checked(n, "stopped", 5 + n) for n in (3, 4, 5))]
     records = [*completed, *stopped]
 
-    importance = axis_importance(records, frozen(records, SPACE))
+    importance = importance_of(records)
 
     weak = [*completed, *(checked(n, "stopped", 5 + n) for n in (2, 3, 4, 5))]
-    assert importance == axis_importance(weak, frozen(weak, SPACE))
+    assert importance == importance_of(weak)
 
 
 def test_stopped_trials_keep_their_order_among_themselves() -> None:
@@ -114,6 +177,6 @@ def test_stopped_trials_keep_their_order_among_themselves() -> None:
     records = [*best_is_like, *rest]
     swapped = [best_is_like[0], checked(1, "stopped", 5), *rest]
 
-    importance = axis_importance(records, frozen(records, SPACE))
+    importance = importance_of(records)
 
-    assert importance.shares != axis_importance(swapped, frozen(swapped, SPACE)).shares
+    assert importance.shares != importance_of(swapped).shares

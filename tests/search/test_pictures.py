@@ -98,11 +98,12 @@ def test_every_begun_trial_has_a_curve_and_every_stopped_one_ends_with_an_x() ->
 def test_the_bars_are_the_shares_with_the_largest_on_top() -> None:
     shares = {"optim.lr": 0.7, "attack.name": 0.3}
 
-    figure = importance_figure(Importance(shares=shares, n=12, reason=""))
+    importance = Importance(method="PED-ANOVA", objective="robust", shares=shares, n=12, reason="")
+    figure = importance_figure(importance)
 
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.3, 0.7]  # pyright: ignore[reportAttributeAccessIssue]
-    assert "n=12" in axes.get_title()
+    assert axes.get_title().endswith("all trials: robust, n=12")
 
 
 def test_the_difference_is_amplified_by_the_gain_that_is_written(tmp_path: Path) -> None:

@@ -5,16 +5,9 @@ import optuna
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from search.space import (
-    AnyAxis,
-    Axis,
-    contains,
-    corner,
-    ends,
-    leaves,
-    sections,
-    suggest,
-)
+from search.axes import AnyAxis, Axis, contains
+from search.space import corner, ends, leaf_axes, leaves, sections, suggest, witnesses
+from search.space_size import SpaceSize, space_size
 
 ADAPTER: TypeAdapter[AnyAxis] = TypeAdapter(Axis)
 BRANCHES = {
@@ -25,6 +18,15 @@ BRANCHES = {
     },
 }
 FAMILIES = {"model": ADAPTER.validate_python({"branch": BRANCHES})}
+MIXING = {
+    "_mix": ADAPTER.validate_python({"choice": ["none", "mixup", "both"]}),
+    "mixup": ADAPTER.validate_python(
+        {"uniform": [0.1, 1.0], "when": {"_mix": ["mixup", "both"]}, "otherwise": 0.0}
+    ),
+    "cutmix": ADAPTER.validate_python({"fixed": 1.0, "when": {"_mix": ["both"]}}),
+    "share": ADAPTER.validate_python({"int": [1, 4], "when": {"cutmix": [1.0], "_mix": ["both"]}}),
+}
+"""Axes of axes: `share` exists where `cutmix` does."""
 SPACE = {
     "depths": ADAPTER.validate_python({"choice": [[1, 1], [2, 1]]}),
     "stem": ADAPTER.validate_python({"choice": ["patch", "conv"]}),
@@ -69,6 +71,12 @@ def test_a_trial_that_was_asked_before_answers_the_same() -> None:
         ({"branch": {}}, "at least 1 item"),
         ({"branch": {"a": {"section": {}}}}, "Field required"),
         ({"branch": {"a": {"section": {}, "space": {"b": {"branch": BRANCHES}}}}}, "an axis is"),
+        ({"when": {"a": [1]}}, "an axis is one of"),
+        ({"choice": [1], "when": {"a": []}}, "at least 1 item"),
+        ({"choice": [1], "when": {"a": 1}}, "valid tuple"),
+        ({"choice": [1], "otherwise": 2}, r"otherwise \(2\) .* takes a condition: add when"),
+        ({"branch": BRANCHES, "when": {"a": [1]}}, "exists in every sample and takes no when"),
+        ({"branch": BRANCHES, "otherwise": 1}, "takes no otherwise, got 1; put it on the axes"),
     ],
 )
 def test_an_axis_that_makes_no_sense_is_refused(axis: Any, words: str) -> None:
@@ -77,16 +85,25 @@ def test_an_axis_that_makes_no_sense_is_refused(axis: Any, words: str) -> None:
 
 
 def test_an_axis_survives_its_own_dump() -> None:
-    for axis in SPACE.values():
+    for axis in (*SPACE.values(), *MIXING.values(), *FAMILIES.values()):
         assert ADAPTER.validate_python(axis.model_dump(mode="json")) == axis
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
-    [("steps", 3, True), ("steps", 4, False), ("ramp", True, False), ("depths", [2, 1], True)],
+    [
+        ("steps", 3, True),
+        ("steps", 4, False),
+        ("steps", 2.5, False),
+        ("steps", float("nan"), False),
+        ("ramp", True, False),
+        ("depths", [2, 1], True),
+        ("cutmix", 1.0, True),
+        ("cutmix", 0.5, False),
+    ],
 )
 def test_contains_knows_the_ends(path: str, value: Any, expected: bool) -> None:
-    assert contains(SPACE[path], value) is expected
+    assert contains((SPACE | MIXING)[path], value) is expected
 
 
 def test_a_sample_has_the_axes_of_its_branch_and_of_no_other() -> None:
@@ -126,6 +143,108 @@ def test_corners_reach_every_combination_of_ends_of_every_branch() -> None:
     corners = {tuple(corner(FAMILIES, draw).items()) for _ in range(100)}
 
     assert len(corners) == 2 + 2 * 2
+
+
+def test_a_conditional_axis_exists_only_where_its_condition_holds() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(60)]
+    samples = [suggest(trial, MIXING) for trial in trials]
+
+    assert {(sample["_mix"], *sample) for sample in samples} == {
+        ("none", "_mix"),
+        ("mixup", "_mix", "mixup"),
+        ("both", "_mix", "mixup", "cutmix", "share"),
+    }
+    assert all(
+        trial.params.keys() == sample.keys() for trial, sample in zip(trials, samples, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "fields"),
+    [
+        ({"_mix": "none"}, {"mixup": 0.0}),
+        ({"_mix": "mixup", "mixup": 0.3}, {"mixup": 0.3}),
+        ({"_mix": "both", "mixup": 0.3, "cutmix": 1.0}, {"mixup": 0.3, "cutmix": 1.0}),
+        ({}, {}),
+        ({"_mix": "mixup"}, {}),
+    ],
+)
+def test_a_field_without_its_axis_has_what_the_axis_says_otherwise(
+    sample: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    assert leaves(MIXING, sample) == fields
+
+
+def test_an_axis_is_ruled_out_by_one_that_is_ruled_out_itself() -> None:
+    share = {"int": [1, 4], "when": {"cutmix": [1.0]}, "otherwise": 1}
+    chain = MIXING | {"share": ADAPTER.validate_python(share)}
+
+    assert leaves(chain, {"_mix": "mixup", "mixup": 0.3}) == {"mixup": 0.3, "share": 1}
+    assert leaves(chain, {"_mix": "both", "cutmix": 1.0, "share": 3})["share"] == 3
+
+
+def test_otherwise_stays_within_its_branch() -> None:
+    heads = {"choice": [3, 6], "when": {"model[large].depth": [9]}, "otherwise": 2}
+    space = branch_space(depth={"int": [8, 9]}, heads=heads)
+
+    assert leaves(space, {"model": "large", "model[large].depth": 8})["model.heads"] == 2
+    assert leaves(space, {"model": "small", "model[small].depth": 1}) == {"model.depth": 1}
+
+
+def test_the_ends_of_a_conditional_axis_bring_what_it_needs_to_exist() -> None:
+    found = [sample for sample in ends(MIXING) if list(sample)[-1] == "share"]
+
+    assert found == [{"cutmix": 1.0, "_mix": "both", "share": end} for end in (1, 4)]
+
+
+def test_conditions_that_exclude_each_other_have_no_witness() -> None:
+    never = {"int": [1, 4], "when": {"cutmix": [1.0], "_mix": ["mixup"]}}
+    space = MIXING | {"share": ADAPTER.validate_python(never)}
+    share = list(leaf_axes(space))[-1]
+
+    assert list(witnesses(space, share)) == []
+
+
+def test_corners_reach_the_axes_that_hang_on_a_number_between_two_ends() -> None:
+    heads = {"choice": [3, 6], "when": {"model[large].depth": [9]}}
+    space = branch_space(depth={"int": [8, 10]}, heads=heads)
+    draw = random.Random(0)
+
+    corners = {tuple(corner(space, draw).values()) for _ in range(200)}
+
+    large = {("large", 8), ("large", 10), ("large", 9, 3), ("large", 9, 6)}
+    assert corners == {("small", 1), ("small", 2)} | large
+
+
+@pytest.mark.parametrize(
+    ("space", "combinations", "real_axes"),
+    [
+        (SPACE, 2 * 2 * 3, 2),
+        (FAMILIES, 2 + 2 * 2, 0),
+        (MIXING, 1 + 1 + 4, 1),
+        (MIXING | SPACE, (1 + 1 + 4) * 12, 3),
+    ],
+)
+def test_the_size_counts_each_axis_where_it_exists(
+    space: dict[str, AnyAxis], combinations: int, real_axes: int
+) -> None:
+    assert space_size(space) == SpaceSize(combinations=combinations, real_axes=real_axes)
+
+
+def test_the_size_is_the_number_of_different_samples() -> None:
+    heads = {"choice": [3, 6], "when": {"model[large].depth": [2, 7]}}
+    space = branch_space(depth={"int": [1, 20]}, heads=heads)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    samples = {tuple(suggest(study.ask(), space).values()) for _ in range(600)}
+
+    assert space_size(space).combinations == len(samples) == 2 + 18 + 2 * 2
+
+
+def branch_space(**large: Any) -> dict[str, AnyAxis]:
+    """Returns `FAMILIES` with other axes of the large model."""
+    branches = {**BRANCHES, "large": {"section": {"kind": "large"}, "space": large}}
+    return {"model": ADAPTER.validate_python({"branch": branches})}
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

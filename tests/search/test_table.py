@@ -9,6 +9,8 @@ from records_factory import record, search_folder, search_records
 from search.table import COLUMNS, rank_trials, trials_frame, write_tables
 from trainers.metrics import wilson_interval
 
+KINDS = ("csv", "parquet")
+
 
 def test_a_row_holds_the_check_of_the_highest_rung_with_wilsons_interval() -> None:
     trial = record(3, status="stopped", epochs=6)
@@ -59,14 +61,11 @@ def test_parquet_and_csv_give_the_table_back_and_leave_nothing_else(tmp_path: Pa
     write_tables(folder, records)
 
     frame = trials_frame(records)
-    pd.testing.assert_frame_equal(pd.read_parquet(folder.table("parquet")), frame)
-    csv = pd.read_csv(folder.table("csv"))
+    pd.testing.assert_frame_equal(pd.read_parquet(folder.root / "trials.parquet"), frame)
+    csv = pd.read_csv(folder.root / "trials.csv")
     assert csv["robust_n"].dropna().tolist() == frame["robust_n"].dropna().tolist()
-    assert sorted(path.name for path in folder.root.iterdir()) == [
-        "config.yaml",
-        "trials.csv",
-        "trials.parquet",
-    ]
+    tables = [f"{name}.{kind}" for name in ("trials", "rungs", "full_runs") for kind in KINDS]
+    assert {path.name for path in folder.root.iterdir()} == {"config.yaml", *tables}
 
 
 def test_the_best_trial_is_completed_then_most_robust_then_cheapest() -> None:
@@ -78,6 +77,14 @@ def test_the_best_trial_is_completed_then_most_robust_then_cheapest() -> None:
     ranked = rank_trials([twin, unchecked, stopped, weak, strong])
 
     assert [trial.key for trial in ranked] == ["t00002", "t00005", "t00001", "t00000"]
+
+
+def test_a_trial_at_a_higher_rung_ranks_above_one_at_a_lower() -> None:
+    low = record(0, status="paused", epochs=3, top=0.9)
+    high = record(1, status="stopped", epochs=6, top=0.1)
+    done = record(2, top=0.05)
+
+    assert [trial.number for trial in rank_trials([low, high, done])] == [2, 1, 0]
 
 
 def test_a_row_names_what_was_diagnosed_and_why() -> None:
