@@ -102,7 +102,11 @@ def promote(
         trials: Their numbers; empty: the rule chooses.
     """
     experiment = read_experiment(folder)
-    promotion = override_or_refuse(experiment.promotion, changes, what="promotion")
+    entered = changes.get("top_k", experiment.promotion.top_k)
+    stages = [stage.model_dump() for stage in experiment.promotion.before if stage.keep < entered]
+    promotion = override_or_refuse(
+        experiment.promotion, {"before": stages, **changes}, what="promotion"
+    )
     with locked(folder.root, again=RESUME), _connected(address, experiment):
         _promote(folder, experiment, console, promotion=promotion, trials=trials)
 
@@ -157,11 +161,13 @@ def _connected(address: str | None, experiment: ExperimentConfig) -> AbstractCon
 
 def status(folder: SearchFolder, console: Console) -> None:
     """Prints what is known of a search, also while another process runs it."""
+    from search.lineage import read_stages
     from search.progress import status_table
 
     experiment = read_experiment(folder)
     promoted = [
-        (run_with_progress(folder, r), result) for r, result in read_promoted(folder.promoted)
+        (run_with_progress(folder, r), result)
+        for r, result in [*read_stages(folder), *read_promoted(folder.promoted)]
     ]
     console.print(status_table(read_records(folder.trials), experiment, promoted))
     if not is_locked(folder.root):
@@ -170,17 +176,21 @@ def status(folder: SearchFolder, console: Console) -> None:
 
 
 def report(folder: SearchFolder, console: Console) -> None:
-    """Writes tables and report anew from what is on disk."""
+    """Writes tables and report anew from what is on disk, and says how far trials can be trusted."""
     from search.report import write_report
-    from search.table import write_tables
+    from search.trust import all_rungs, trust_lines
 
-    write_tables(folder, read_records(folder.trials))
-    console.print(f"report: {write_report(folder)}")
+    page, experiment = write_report(folder), read_experiment(folder)
+    records, promoted = read_records(folder.trials), read_promoted(folder.promoted)
+    for line in trust_lines(records, promoted, rungs=all_rungs(experiment)):
+        console.print(line, soft_wrap=True)
+    console.print(f"report: {page}", soft_wrap=True)
 
 
 def run_with_progress(folder: SearchFolder, run: FullRun) -> FullRun:
     """Returns a full run with what it has reported so far; its record gets that at its end."""
-    path = folder.promoted / run.key / "progress.json"
+    stage = [] if run.stage is None else ["stages", str(run.stage)]
+    path = folder.promoted.joinpath(*stage, run.key, "progress.json")
     if run.progress is not None or not path.exists():
         return run
     progress = Progress.model_validate_json(path.read_text())

@@ -207,6 +207,8 @@ class Ledger:
                     break
         if record.status == "stopped":
             self._close(record)
+        elif record.status == "paused":
+            self._write(record.model_copy(update={"finished_at": time.time()}))
         else:
             self._write(record)
         return record.status == "running"

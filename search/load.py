@@ -71,13 +71,27 @@ def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
         f"base.{name}": _absolute(section, name)
         for name, section in experiment.base.model_dump(mode="json").items()
     }
-    overrides["promotion.overrides"] = {
-        path: _absolute(value, path) for path, value in experiment.promotion.overrides.items()
-    }
+    promotion = experiment.promotion
+    overrides["promotion.overrides"] = _absolute_values(promotion.overrides)
+    overrides["promotion.before"] = [
+        {"keep": stage.keep, "overrides": _absolute_values(stage.overrides)}
+        for stage in promotion.before
+    ]
+    overrides["warm_start"] = [
+        start
+        if isinstance(start, str)
+        else {"study": str(Path(start.study).expanduser().absolute()), "top": start.top}
+        for start in experiment.warm_start
+    ]
     for name, axis in experiment.space.items():
         if isinstance(axis, ChoiceAxis):
-            overrides[f"space.{name}"] = {"choice": [_absolute(at, name) for at in axis.choices]}
+            choices = [_absolute(at, name) for at in axis.choices]
+            overrides[f"space.{name}"] = {**axis.model_dump(mode="json"), "choice": choices}
     return with_overrides(experiment, overrides)
+
+
+def _absolute_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: _absolute(value, path) for path, value in overrides.items()}
 
 
 def _absolute(value: Any, where: str) -> Any:

@@ -149,8 +149,8 @@ def _startup_text(earlier: Earlier) -> str:
     if not earlier.startup_s:
         return "Start-up is left out: there are no records of earlier trials."
     return (
-        f"Start-up: {span_of(earlier.startup_s).base:.3g} s, the median of "
-        f"{len(earlier.startup_s)} trials of {earlier.searches} earlier searches."
+        f"Start-up: {span_of(earlier.startup_s).base:.3g} s, the median of earlier trials "
+        f"({len(earlier.startup_s)}, of searches: {earlier.searches})."
     )
 
 

@@ -11,6 +11,7 @@ from search.config import ExperimentConfig
 from search.constraints import measure, violations
 from search.errors import UserError, explain
 from search.overrides import with_overrides
+from search.promotion_config import Overrides
 from search.recipes import RECIPES
 from search.space import ends, suggest
 from trainers.config import TrialConfig
@@ -64,9 +65,9 @@ def check_data(experiment: ExperimentConfig) -> None:
         UserError: If there are none, or not as many as asked for.
     """
     base = experiment.base
-    full = with_overrides(base, experiment.promotion.overrides)
     _check_images("base.data", base.data)
-    _check_images("promotion.overrides", full.data)
+    for where, overrides in full_overrides(experiment):
+        _check_images(where, with_overrides(base, overrides).data)
 
 
 def _check_images(where: str, data: DataConfig) -> None:
@@ -150,12 +151,22 @@ def trials_to_check(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialCo
     trials += _recipes(experiment)
     yield from trials
     for where, config in trials:
-        try:
-            full = with_overrides(config, experiment.promotion.overrides)
-        except ValidationError as error:
-            rules = "; ".join(explain(error, TrialConfig))
-            raise UserError(f"promotion.overrides, {where}: {rules}") from error
-        yield f"promotion.overrides, {where}", full
+        for what, overrides in full_overrides(experiment):
+            try:
+                full = with_overrides(config, overrides)
+            except ValidationError as error:
+                rules = "; ".join(explain(error, TrialConfig))
+                raise UserError(f"{what}, {where}: {rules}") from error
+            yield f"{what}, {where}", full
+
+
+def full_overrides(experiment: ExperimentConfig) -> list[tuple[str, Overrides]]:
+    """Returns what full runs, and the stages before them, change in a trial, with its field."""
+    stages = [
+        (f"promotion.before.{place}.overrides", stage.overrides)
+        for place, stage in enumerate(experiment.promotion.before)
+    ]
+    return [*stages, ("promotion.overrides", experiment.promotion.overrides)]
 
 
 def _recipes(experiment: ExperimentConfig) -> Iterator[tuple[str, TrialConfig]]:

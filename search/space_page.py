@@ -30,7 +30,7 @@ def size_text(space: Space) -> str:
     counted = f"{size.combinations:,} combination{'' if size.combinations == 1 else 's'}"
     if not size.real_axes:
         return f"Size: {counted}."
-    return f"Size: {counted}, each with up to {size.real_axes} real numbers beside."
+    return f"Size: {counted}; axes of real numbers in each: at most {size.real_axes}."
 
 
 def _values(axis: AnyAxis) -> str:

@@ -109,19 +109,25 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 
 def _open_journal(path: Path) -> JournalStorage:
     lock = JournalFileOpenLock(str(path))
-    if path.exists():
+    if not _ends_with_an_entry(path):  # or another process is writing one
         with get_lock_file(lock):
             _cut_last_line(path)
     return JournalStorage(JournalFileBackend(str(path), lock))
+
+
+def _ends_with_an_entry(path: Path) -> bool:
+    if not path.exists() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _cut_last_line(path: Path) -> None:
     """Cuts what a killed process or a full disk left of an entry: Optuna would write on behind it,
     and nobody could read the journal again."""
     with path.open("r+b") as file:
-        text = file.read()
-        if not text.endswith(b"\n"):
-            file.truncate(text.rfind(b"\n") + 1)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _connect(url: sqlalchemy.URL) -> RDBStorage:

@@ -111,7 +111,7 @@ def trust_lines(
     lines = [
         _sentence(one)
         for one in agreements(records, promoted, rungs=rungs)
-        if one.upper == FULL_RUN or one.upper == last
+        if one.upper == last or (one.upper == FULL_RUN and (one.lower == last or one.interval))
     ]
     if len(rungs) > 1:
         lines.append(

@@ -134,7 +134,13 @@ class Mixture:
 
 
 def propose_by_tpe(
-    rows: Array, values: Sequence[float], running: Array, axes: Axes, *, draw: random.Random
+    rows: Array,
+    values: Sequence[float],
+    running: Array,
+    axes: Axes,
+    *,
+    draw: random.Random,
+    distinct: bool = False,
 ) -> Sample:
     """Returns the candidate that is likeliest among good configurations against the others.
 
@@ -149,7 +155,11 @@ def propose_by_tpe(
     good = Mixture(rows[np.sort(best_first[:cut])], axes)
     other = Mixture(np.vstack([rows[np.sort(best_first[cut:])], running]), axes)
     found = good.draw(CANDIDATES, rng)
-    return axes.decode(found[np.argmax(good.log_density(found) - other.log_density(found))])
+    gains = good.log_density(found) - other.log_density(found)
+    if distinct:
+        known = {row.tobytes() for row in np.vstack([rows, running])}
+        gains = np.where([row.tobytes() in known for row in found], -np.inf, gains)
+    return axes.decode(found[np.argmax(gains)])
 
 
 def _weights(count: int) -> Array:

@@ -4,6 +4,7 @@ import itertools
 import random
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def by_rung(
 
 
 def by_expectation(
-    space: Space, *, seed: int, startup: int, random_share: float, pairs: int
+    space: Space, *, seed: int, startup: int, random_share: float, pairs: int, distinct: bool
 ) -> Propose:
     """TPE on what each trial is expected to show at the end, from the rungs that it has seen."""
     axes, draw = Axes(space), random.Random(seed)
@@ -128,14 +129,34 @@ def by_expectation(
             return draw_sample(space, draw)
         running = [t.number for t in trials if not t.values]
         rows.take(trials)
-        values = expected_values(there, pairs=pairs)
+        values = expected_values(there, objective=0, pairs=pairs)
         seen = rows.of([t.number for t in there])
-        return propose_by_tpe(seen, values, rows.of(running), axes, draw=draw)
+        return propose_by_tpe(seen, values, rows.of(running), axes, draw=draw, distinct=distinct)
 
     return next_sample
 
 
-def expected_values(trials: Sequence[Observed], *, pairs: int) -> list[float]:
+def by_expectations(space: Space, sampler: TpeConfig, *, pairs: int) -> Propose:
+    """The same for several objectives, with Optuna's own TPE."""
+
+    def next_sample(trials: Sequence[Observed], number: int) -> Sample:
+        there = [t for t in trials if t.values]
+        if not there:
+            return propose(trials, space, sampler, number=number)
+        objectives = range(len(there[0].values[there[0].highest]))
+        found = [expected_values(there, objective=o, pairs=pairs) for o in objectives]
+        at_end = {
+            t.number: values for t, values in zip(there, zip(*found, strict=True), strict=True)
+        }
+        seen = [
+            replace(t, values={0: at_end[t.number]} if t.number in at_end else {}) for t in trials
+        ]
+        return propose(seen, space, sampler, number=number)
+
+    return next_sample
+
+
+def expected_values(trials: Sequence[Observed], *, objective: int, pairs: int) -> list[float]:
     """Returns for each trial its value at the highest level, or what a line makes of its last one.
 
     From the top down, a line through the trials that went on from a level maps what they showed
@@ -147,16 +168,18 @@ def expected_values(trials: Sequence[Observed], *, pairs: int) -> list[float]:
     top = max(t.highest for t in trials)
     while top and sum(t.highest >= top for t in trials) < pairs:
         top -= 1
-    expected = {t.number: t.values[top][0] for t in trials if top in t.values}
+    expected = {t.number: t.values[top][objective] for t in trials if top in t.values}
     for level in reversed(range(top)):
         both = [t for t in trials if level in t.values and t.number in expected]
-        x = np.array([t.values[level][0] for t in both])
+        x = np.array([t.values[level][objective] for t in both])
         y = np.array([expected[t.number] for t in both])
         spread = ((x - x.mean()) ** 2).sum()
         slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 0 else 0.0
         for t in trials:
             if level in t.values and t.number not in expected:
-                expected[t.number] = float(y.mean() + slope * (t.values[level][0] - x.mean()))
+                expected[t.number] = float(
+                    y.mean() + slope * (t.values[level][objective] - x.mean())
+                )
     return [expected[t.number] for t in trials]
 
 

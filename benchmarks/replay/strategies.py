@@ -9,6 +9,7 @@ from benchmarks.replay.proposals import (
     Propose,
     by_chance,
     by_expectation,
+    by_expectations,
     by_grid,
     by_last_values,
     by_optuna,
@@ -94,6 +95,40 @@ class Laddered:
         decided = verdict(self._trials.all, self._ladder, number=number, level=level)
         self._trials.set_status(number, decided, is_last=level == self._ladder.top)
         return decided
+
+
+class Delayed:
+    """Promotion-type ASHA that holds the share of promotions: Hyper-Tune's D-ASHA (Li et al. 2022,
+    arXiv:2201.06834): one goes up only while those above are fewer than 1 / reduction of a rung."""
+
+    def __init__(self, propose: Propose, ladder: LadderConfig) -> None:
+        self.epochs: tuple[int, ...] = (*ladder.rungs, EPOCHS)
+        self._ladder = ladder
+        self._trials = _Trials(propose)
+
+    def assign(self) -> Assignment | None:
+        """Promotes from the highest rung that may, or starts a new trial."""
+        for level in reversed(range(self._ladder.top)):
+            there = [t for t in self._trials.all if level in t.values]
+            above = sum(t.goal > level for t in there)
+            places = len(there) // self._ladder.reduction
+            if above >= places:
+                continue
+            best = sorted(there, key=lambda t: -t.values[level][0])[:places]
+            for trial in best:
+                if trial.status == "paused" and trial.highest == level:
+                    up = replace(trial, status="running", goal=level + 1)
+                    self._trials.all[trial.number] = up
+                    sample = dict(trial.params)
+                    return Assignment(number=trial.number, sample=sample, level=level + 1)
+        trial = self._trials.add(level=0)
+        return Assignment(number=trial.number, sample=dict(trial.params), level=0)
+
+    def show(self, number: int, level: int, values: Values) -> Verdict:
+        """Every trial pauses at every rung."""
+        self._trials.saw(number, level, values)
+        self._trials.set_status(number, "pause", is_last=level == self._ladder.top)
+        return "pause"
 
 
 class RayDefault:
@@ -196,6 +231,8 @@ def quick_rampart(
     """Returns the same rule on arrays, for trying variants."""
 
     def build(task: Task, seed: int) -> Strategy:
+        if task.reference:
+            return rampart(climb=climb)(task, seed)
         rule = by_rung(
             task.space,
             seed=seed,
@@ -209,15 +246,30 @@ def quick_rampart(
 
 
 def expecting(
-    *, startup: int = 10, random_share: float = 0.1, pairs: int = 6, **climb: object
+    *,
+    startup: int = 10,
+    random_share: float = 0.1,
+    pairs: int = 6,
+    delayed: bool = False,
+    distinct: bool = False,
+    **climb: object,
 ) -> Build:
     """Returns TPE on expected final values."""
 
     def build(task: Task, seed: int) -> Strategy:
+        if task.reference:
+            sampler = TpeConfig(name="tpe", seed=seed, random_share=random_share)
+            rule = by_expectations(task.space, sampler, pairs=pairs)
+            return Laddered(rule, ladder(**climb))
         rule = by_expectation(
-            task.space, seed=seed, startup=startup, random_share=random_share, pairs=pairs
+            task.space,
+            seed=seed,
+            startup=startup,
+            random_share=random_share,
+            pairs=pairs,
+            distinct=distinct,
         )
-        return Laddered(rule, ladder(**climb))
+        return (Delayed if delayed else Laddered)(rule, ladder(**climb))
 
     return build
 
@@ -253,5 +305,9 @@ VARIANTS: Mapping[str, Build] = {
     "expect-reduction2": expecting(reduction=2),
     "expect-rungs1": expecting(rungs=(1, 3, 9)),
     "expect-stop": expecting(decide="stop"),
+    "delayed": expecting(delayed=True),
+    "delayed-distinct": expecting(delayed=True, distinct=True),
+    "delayed-rungs1": expecting(delayed=True, rungs=(1, 3, 9)),
+    "delayed-reduction2": expecting(delayed=True, reduction=2),
 }
 """Ours with one thing changed, tried on the development tasks."""

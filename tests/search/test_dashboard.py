@@ -1,6 +1,9 @@
 """Optuna's dashboard on a study, over HTTP."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Generator
@@ -11,13 +14,20 @@ from wsgiref.simple_server import WSGIServer
 
 import pytest
 from records_factory import ATTACK, experiment, record, search_folder
-from rich.console import Console
 
-from search import dashboard as module
-from search.dashboard import HOST, dashboard, serve, trial_columns
+from search.dashboard import HOST, serve, trial_columns
 from search.errors import UserError
 from search.space import suggest
 from search.study import create_study, open_study
+
+COMMAND = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from search.dashboard import dashboard
+from search.folder import SearchFolder
+dashboard(SearchFolder(root=Path(sys.argv[1])), port=0, console=Console())
+"""
 
 
 @contextmanager
@@ -89,21 +99,22 @@ def test_a_trial_before_its_first_step_has_no_accuracies() -> None:
     }
 
 
-def test_the_command_prints_the_address_and_ends_with_ctrl_c(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_the_address_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     folder = search_folder(tmp_path)
     create_study(folder, experiment(tmp_path))
 
-    def interrupt(server: WSGIServer) -> None:
-        raise KeyboardInterrupt
+    command = [sys.executable, "-c", COMMAND, str(folder.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        word, address, *rest = process.stdout.readline().decode().split()
+        try:
+            (study,) = get(f"{address}/api/studies")["study_summaries"]
+        finally:
+            process.send_signal(signal.SIGINT)
 
-    monkeypatch.setattr(module._Server, "serve_forever", interrupt)  # pyright: ignore[reportPrivateUsage]
-
-    with pytest.raises(KeyboardInterrupt):
-        dashboard(folder, port=0, console=Console())
-
-    assert f"dashboard http://{HOST}:" in capsys.readouterr().out
+        assert process.wait(timeout=30) == -signal.SIGINT
+    assert (word, " ".join(rest)) == ("dashboard", "(Ctrl-C ends it)")
+    assert study["study_name"] == "photos"
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

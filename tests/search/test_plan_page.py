@@ -56,9 +56,9 @@ def test_the_space_its_size_and_its_cost_are_told_without_any_time(tmp_path: Pat
 
     page = printed(of)
 
-    assert row(page, "attack.name") == ["choice", "pgd,", "apgd"]
+    assert " attack.name choice pgd, apgd model.depths choice [1, 1], [1, 2] Size" in told(of)
     assert row(page, "optim.lr") == ["log_uniform", "0.0001", "to", "0.01"]
-    assert "Size: 4 combinations, each with up to 1 real numbers beside." in page
+    assert "Size: 4 combinations; axes of real numbers in each: at most 1." in page
     assert "model.depths = [1, 2]" in page
     assert "No times: nothing was timed" in page
     assert not (tmp_path / "runs").exists()
@@ -79,7 +79,7 @@ def test_an_axis_with_a_condition_says_when_it_exists(tmp_path: Path) -> None:
 
     assert "augment.mixup uniform 0.1 to 1 _mix = on or half; otherwise 0 augment.flip" in page
     assert "augment.flip fixed 0.5 " in page
-    assert "Size: 3 combinations, each with up to 1 real numbers beside." in page
+    assert "Size: 3 combinations; axes of real numbers in each: at most 1." in page
 
 
 def test_times_follow_from_the_seconds_of_earlier_trials(runs: Path) -> None:
@@ -100,7 +100,7 @@ def test_times_follow_from_the_seconds_of_earlier_trials(runs: Path) -> None:
     # The best trial and the default, of 30 epochs.
     assert _base(page, "2 full runs, CPU-hours") == f"{2 * 300 * 2 / 3600:.3g}"
     assert _base(page, "2 full runs, wall time") == "5:00"
-    assert "Start-up: 6 s, the median of 1 trials of 1 earlier searches." in page
+    assert "Start-up: 6 s, the median of earlier trials (1, of searches: 1)." in told(planned(runs))
 
 
 def test_the_dearest_and_the_cheapest_bound_the_base(runs: Path) -> None:

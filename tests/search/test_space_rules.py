@@ -1,5 +1,6 @@
 """What a space is refused for, and with which words."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ from base_trial import base_trial
 from pydantic import TypeAdapter
 
 from search.axes import Axis
+from search.load import load_experiment
 from search.space import Space
 from search.space_rules import check_conditions, check_space
 from trainers.config import TrialConfig
 
+DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 ADAPTER: TypeAdapter[dict[str, Axis]] = TypeAdapter(dict[str, Axis])
 MIX = {"_mix": {"choice": ["off", "on"]}}
 ALPHA = {"uniform": [0.1, 1.0], "when": {"_mix": ["on"]}}
@@ -185,3 +188,9 @@ def test_what_the_search_cannot_run_is_told_with_the_end_that_brought_it() -> No
             full_run={"attack.name": "pgd"},
             check=refuse_pgd,
         )
+
+
+def test_the_space_of_the_demo_is_taken() -> None:
+    demo = load_experiment(DEMO, {})
+
+    check_space(demo.base, demo.space, full_run=demo.promotion.overrides, check=lambda trial: None)

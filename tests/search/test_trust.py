@@ -156,6 +156,14 @@ def test_an_order_that_turns_round_or_means_nothing_is_named() -> None:
     assert "not resolved, it may be luck" in trust_lines(records, mixed, rungs=RUNGS)[2]
 
 
+def test_what_nothing_can_be_said_about_is_said_once() -> None:
+    lines = trust_lines(rising(3), [], rungs=RUNGS)
+
+    assert [line for line in lines if FULL_RUN in line] == [
+        "The order at epoch 12 against full run: with n=0 trials at both nothing can be said."
+    ]
+
+
 def test_without_rungs_only_full_runs_are_spoken_of() -> None:
     lines = trust_lines(rising(3), [], rungs=[12])
 

@@ -57,7 +57,7 @@ def test_the_main_job_runs_end_to_end_beside_another_ray(tmp_path: Path, cluster
     assert set(table["robust_n"]) == {48}
     assert all(is_whole(record) for record in records(tmp_path))
     assert all(record.startup_s for record in records(tmp_path))
-    for key in {path.name for path in folder.promoted.iterdir()}:
+    for key in {path.name for path in folder.promoted.glob("*/")}:
         text = (folder.promoted / key / "record.json").read_text()
         full = FullRun.model_validate_json(text)
         result = EvaluationResult.model_validate_json(
@@ -69,7 +69,7 @@ def test_the_main_job_runs_end_to_end_beside_another_ray(tmp_path: Path, cluster
         assert result.config_hash == config_hash(config) == full.config_hash
         assert result.robust.n == 12
         assert (folder.promoted / key / "model_card.md").exists()
-    assert len(list(folder.promoted.iterdir())) == 2
+    assert len(list(folder.promoted.glob("*/"))) == 2
     assert (folder.report / "index.html").stat().st_size > 10_000
 
 
@@ -159,7 +159,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["resources.concurrent_trials=99"], "resources ask for 99 CPUs"),
+        (["resources.concurrent_trials=99"], "resources ask for 99 workers of 1 CPUs"),
         (["--address", "127.0.0.1:1", "name=x"], "cannot join the Ray cluster at 127.0.0.1:1"),
     ],
 )
