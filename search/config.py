@@ -9,7 +9,7 @@ from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config
 from search.axes import Axis, BranchAxis, contains
 from search.candidate import build_trial, recipe_sample
-from search.constraints import Constraints
+from search.constraints import Constraints, check_countable
 from search.errors import UserError
 from search.overrides import with_overrides
 from search.promotion_config import Overrides, PromotionConfig
@@ -17,6 +17,7 @@ from search.recipes import find_recipe
 from search.resources import ResourcesConfig, check_workers
 from search.space import leaf_axes
 from search.space_rules import PINNED_IN_FULL_RUNS, blaming, check_space, refuse
+from search.storage import check_storage
 from search.strategy.config import BudgetConfig, LadderConfig, Objective, StudyStart
 from search.strategy.optuna_samplers import check_sampler
 from search.strategy.sampler_config import AnySampler
@@ -102,6 +103,7 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _strategy_fits(self) -> "ExperimentConfig":
         check_sampler(self.sampler, space=self.space, objectives=len(self.objectives))
+        check_storage(self.storage)
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives {list(self.objectives)} must differ from each other")
         if "unseen" in self.objectives and not self.early_check.unseen:
@@ -153,6 +155,7 @@ class ExperimentConfig(Config):
     def _check_trial(self, config: TrialConfig) -> None:
         """Raises ValueError if the search could not run a trial of this config."""
         check_workers(config, self.resources)
+        check_countable(self.constraints, config)
         data = config.data
         if self.early_check.images > data.select_images:
             raise ValueError(

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from models.config import FAMILIES
 from trainers.data.config import DataSource
 
-_AXES = ("choice", "int", "uniform", "log_uniform")
-_TAGGED = {"model": FAMILIES, "data": get_args(DataSource)}
+_AXES = ("choice", "fixed", "int", "uniform", "log_uniform")
+_SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2", "nsga3", "cmaes")
+_TAGGED = {"model": FAMILIES, "data": get_args(DataSource), "sampler": _SAMPLERS}
 """Fields whose value decides by a tag which class it is of."""
 
 

@@ -26,6 +26,7 @@ from search.rungs import RungScores, rung_scores, write_rung_scores
 from search.spending import Spent, cap_met, read_sittings, spent_of
 from search.strategy.ladder import Job, next_job
 from search.strategy.observed import Observed
+from search.strategy.optuna_samplers import is_exhausted
 from search.telling import tell_check, tell_columns, tell_end
 from trainers.config import TrialConfig
 from trainers.metrics import Progress
@@ -215,7 +216,8 @@ class Ledger:
 
     def _next(self) -> Job | None:
         budget = self._experiment.budget.trials
-        may_start = budget is None or self.spent.trials < budget or self._has_retry()
+        has_place = budget is None or self.spent.trials < budget
+        may_start = (has_place and not is_exhausted(self._study)) or self._has_retry()
         return next_job(self._observed(), self._experiment.ladder, may_start=may_start)
 
     def _next_job(self) -> TrialRecord | None:

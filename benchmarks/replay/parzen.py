@@ -141,6 +141,8 @@ def propose_by_tpe(
     *,
     draw: random.Random,
     distinct: bool = False,
+    candidates: int = CANDIDATES,
+    share: float = 0.1,
 ) -> Sample:
     """Returns the candidate that is likeliest among good configurations against the others.
 
@@ -151,10 +153,10 @@ def propose_by_tpe(
     """
     rng = np.random.default_rng(draw.getrandbits(64))
     best_first = np.argsort(-np.asarray(values), kind="stable")
-    cut = min(math.ceil(0.1 * len(rows)), 25)
+    cut = min(math.ceil(share * len(rows)), 25)
     good = Mixture(rows[np.sort(best_first[:cut])], axes)
     other = Mixture(np.vstack([rows[np.sort(best_first[cut:])], running]), axes)
-    found = good.draw(CANDIDATES, rng)
+    found = good.draw(candidates, rng)
     gains = good.log_density(found) - other.log_density(found)
     if distinct:
         known = {row.tobytes() for row in np.vstack([rows, running])}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -251,7 +252,7 @@ def expecting(
     random_share: float = 0.1,
     pairs: int = 6,
     delayed: bool = False,
-    distinct: bool = False,
+    how: Mapping[str, Any] | None = None,
     **climb: object,
 ) -> Build:
     """Returns TPE on expected final values."""
@@ -267,7 +268,7 @@ def expecting(
             startup=startup,
             random_share=random_share,
             pairs=pairs,
-            distinct=distinct,
+            **(how or {}),
         )
         return (Delayed if delayed else Laddered)(rule, ladder(**climb))
 
@@ -305,8 +306,15 @@ VARIANTS: Mapping[str, Build] = {
     "expect-reduction2": expecting(reduction=2),
     "expect-rungs1": expecting(rungs=(1, 3, 9)),
     "expect-stop": expecting(decide="stop"),
+    "x-startup5": expecting(startup=5),
+    "x-cand96": expecting(how={"candidates": 96}),
+    "x-share20": expecting(how={"share": 0.2}),
+    "x-share5": expecting(how={"share": 0.05}),
+    "x-distinct": expecting(how={"distinct": True}),
+    "x-delayed-random0": expecting(delayed=True, random_share=0.0, how={"distinct": True}),
+    "x-delayed-cand96": expecting(delayed=True, how={"distinct": True, "candidates": 96}),
     "delayed": expecting(delayed=True),
-    "delayed-distinct": expecting(delayed=True, distinct=True),
+    "delayed-distinct": expecting(delayed=True, how={"distinct": True}),
     "delayed-rungs1": expecting(delayed=True, rungs=(1, 3, 9)),
     "delayed-reduction2": expecting(delayed=True, reduction=2),
 }

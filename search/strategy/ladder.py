@@ -6,7 +6,7 @@ the records and decides as one that was never killed.
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -57,7 +57,11 @@ def verdict(
     Args:
         trials: All of them; this one has its values at `level` already.
     """
-    trial = next(one for one in trials if one.number == number)
+    asked = next(one for one in trials if one.number == number)
+    # What it shows above, where a report was lost, was not judged yet.
+    values = {at: shown for at, shown in asked.values.items() if at <= level}
+    trial = replace(asked, values=values)
+    trials = [trial if one is asked else one for one in trials]
     if level >= ladder.top or level < trial.first or ladder.decide == "none":
         return "go_on"
     others = [t for t in _at(trials, level, trial.bracket) if t.number != number]

@@ -26,18 +26,29 @@ def experiment(**overrides: Any) -> ExperimentConfig:
 class Session:
     """One opening of the books; a second one on the same folder is a resume."""
 
-    def __init__(self, root: Path, config: ExperimentConfig) -> None:
+    def __init__(self, root: Path, config: ExperimentConfig, *, driver: str = "") -> None:
         self.folder = SearchFolder(root=root)
         if not self.folder.study.exists():
             root.mkdir(exist_ok=True)
             create_study(self.folder, config)
         self.study = open_study(self.folder, config)
-        self.ledger = Ledger(self.folder, config, self.study, on_change=lambda _: None)
+        self.ledger = Ledger(
+            self.folder, config, self.study, on_change=lambda _: None, driver=driver
+        )
 
     def open(self) -> TrialRecord:
         record = self.ledger.next_trial()
         assert record is not None
         return record
+
+    def run(self, *robust: int) -> TrialRecord:
+        """Opens the next trial and reports so many right images, of 100, up to its goal."""
+        record = self.open()
+        shown = robust[record.epochs_before : record.goal]
+        goes_on = self.ledger.report(record.key, progress(*shown), node="n")
+        if goes_on and record.goal == record.config.epochs:
+            self.ledger.finish(record.key)
+        return next(one for one in self.ledger.records if one.key == record.key)
 
     def state(self, record: TrialRecord) -> TrialState:
         return self.study.get_trials(deepcopy=False)[record.number].state

@@ -22,6 +22,8 @@ from trainers.loop import fit
 
 DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
 COMMANDS = [
+    "doctor",
+    "plan",
     "search",
     "resume",
     "status",
@@ -32,6 +34,7 @@ COMMANDS = [
     "compare",
     "export",
     "report",
+    "dashboard",
     "recipe",
     "models",
     "cost",
@@ -76,10 +79,19 @@ def test_no_flag_has_grown() -> None:
     }
 
     assert flags == {
+        "doctor --address",
+        "plan --no-timing",
         "search --address",
         "resume --address",
+        "resume --add-budget",
+        "resume --retry-failed",
+        "resume --join",
         "promote --address",
         "promote --top",
+        "promote --trial",
+        "promote --rule",
+        "promote --seeds",
+        "dashboard --port",
         "evaluate --protocol",
         "evaluate --engine",
         "evaluate --shards",

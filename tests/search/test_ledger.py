@@ -224,7 +224,7 @@ def test_the_budget_ends_the_search(tmp_path: Path) -> None:
 
 
 def test_a_resumed_sampler_does_not_repeat_its_points(tmp_path: Path) -> None:
-    config = experiment(warm_start=[], **{"sampler.name": "random"})
+    config = experiment(warm_start=[], **{"sampler": {"name": "random", "seed": 0}})
     first = [Session(tmp_path / "s", config).ledger.next_trial() for _ in range(1)]
     session = Session(tmp_path / "s", config)
     session.ledger.next_trial()  # the unfinished one

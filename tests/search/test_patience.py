@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray._private.state import GlobalState
+from ray._private.state import state
 
 from search.cluster.capacity import GROWTH_S, LOST_S, NODE_GROUP, OversizedError, Patience
 from search.resources import WorkersConfig
@@ -36,7 +36,8 @@ def cluster(
     monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, Any], draining: tuple[str, ...] = ()
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: list(nodes))
-    monkeypatch.setattr(GlobalState, "get_draining_nodes", lambda _: dict.fromkeys(draining, 0))
+    deadlines = dict.fromkeys(draining, 0)
+    monkeypatch.setattr(state, "get_draining_nodes", lambda: deadlines)
 
 
 def test_a_run_that_would_fit_waits_for_others_for_ever(
@@ -60,7 +61,7 @@ def test_a_lost_node_is_waited_for_before_the_run_is_given_up(
     advance(LOST_S - 1)
     patience.look()
     advance(1)
-    with pytest.raises(OversizedError, match="2 workers of 1 CPUs .* room for 1"):
+    with pytest.raises(OversizedError, match=r"2 workers of 1 CPUs .* room for 1"):
         patience.look()
 
 

@@ -17,7 +17,7 @@ def race_of(session: Session) -> RungRace:
     """What a worker of the search is told when its trial starts."""
     ladder = experiment().ladder
     path = str(session.folder.rung_scores)
-    return RungRace(scores=path, reduction=ladder.reduction, race=ladder.race)
+    return RungRace(scores=path, reduction=ladder.reduction, epochs_before=0, race=ladder.race)
 
 
 def cutoff_for(session: Session, record: TrialRecord, epoch: int) -> float | None:
@@ -76,7 +76,8 @@ def test_nothing_is_pending_for_the_first_at_a_rung_at_the_last_epoch_and_at_a_r
 
 
 def test_without_the_file_nothing_is_pending(tmp_path: Path) -> None:
-    race = RungRace(scores=str(tmp_path / "rungs.json"), reduction=2, race=experiment().ladder.race)
+    path, race = str(tmp_path / "rungs.json"), experiment().ladder.race
+    race = RungRace(scores=path, reduction=2, epochs_before=0, race=race)
 
     assert race.pending(1, key="t00000") is None
 

@@ -1,0 +1,237 @@
+"""Trials that pause at rungs and go on: promotions, rungs of their own, caps, retries, drivers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledger_factory import Session, progress
+from ledger_factory import experiment as stopping
+from optuna.trial import TrialState
+
+from search.config import ExperimentConfig
+from search.drivers import registered
+from search.folder import SearchFolder
+from search.spending import Clock
+
+RANDOM = {"warm_start": [], "constraints": {}, "sampler": {"name": "random", "seed": 0}}
+
+
+def experiment(**changes: Any) -> ExperimentConfig:
+    """A search that promotes; its base has 4 epochs, and rungs at 1 and 2."""
+    return stopping(**{"ladder.decide": "promote", **RANDOM, **changes})
+
+
+def statuses(session: Session) -> list[str]:
+    return [record.status for record in session.ledger.records]
+
+
+def test_a_trial_pauses_at_its_rung_and_goes_on_once_it_is_among_the_best(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment())
+
+    first = session.run(50)
+    second = session.run(60)  # the better one of two goes on at once
+    assert (first.status, first.goal) == ("paused", 1)
+    assert (second.status, second.goal) == ("running", 2)
+    third = session.run(40)
+    fourth = session.run(45)
+
+    assert (third.status, fourth.status) == ("paused", "paused")
+    again = session.open()  # the best 2 of 4 are trials 1 and 0
+    assert (again.key, again.goal, again.sessions) == (first.key, 2, 2)
+    assert session.state(again) == TrialState.RUNNING
+
+
+def test_a_search_ends_with_the_promised_shares_at_each_rung(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"budget.trials": 8}))
+    scores = [30, 70, 10, 50, 20, 80, 60, 40]
+
+    while not session.ledger.is_finished:
+        record = session.open()
+        value = scores[record.number]
+        checks = [value if epoch in (1, 2, 4) else -1 for epoch in range(1, 5)]
+        while session.ledger.report(record.key, progress(*checks[: record.goal or 0]), node="n"):
+            record = session.ledger.records[record.number]
+            if record.goal == record.epochs == 4:
+                session.ledger.finish(record.key)
+                break
+
+    reached = {rung: 0 for rung in (1, 2, 4)}
+    for record in session.ledger.records:
+        for epoch, _ in record.checks:
+            reached[epoch] += 1
+    assert reached[1] == 8
+    assert 4 <= reached[2] <= 6  # ASHA promotes some that later ones would have pushed out
+    assert 2 <= reached[4] <= 4
+    assert session.ledger.records[5].status == "completed"  # the best one
+
+
+def test_what_is_still_paused_at_the_end_is_told_pruned_and_may_come_back(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"budget.trials": 2}))
+    low = session.run(10)
+    session.run(60, -1)
+    session.ledger.report("t00001", progress(60, 60), node="n")
+    while (record := session.ledger.next_trial()) is not None:
+        session.ledger.report(record.key, progress(60, 60, -1, 60), node="n")
+        session.ledger.finish(record.key)
+    assert session.ledger.is_finished
+    session.ledger.rest()
+    assert session.state(low) == TrialState.PRUNED
+
+    more = Session(tmp_path / "s", experiment(**{"budget.trials": 4}))
+    for _ in range(2):
+        more.run(5)
+    revived = more.open()  # the best 2 of 4
+
+    assert revived.key == low.key
+    more.ledger.report(low.key, progress(10, 70, -1, 65), node="n")
+    more.ledger.finish(low.key)
+    assert more.ledger.records[0].status == "completed"
+    told = [t.value for t in more.study.get_trials(states=(TrialState.COMPLETE,))]
+    assert sorted(value for value in told if value) == [0.6, 0.65]
+
+
+@pytest.mark.parametrize("survivors", ["anew", "continue"])
+def test_each_rung_of_a_ladder_is_a_complete_schedule_of_its_own(
+    survivors: str, tmp_path: Path
+) -> None:
+    config = experiment(
+        **{
+            "ladder.kind": "ladder",
+            "ladder.survivors": survivors,
+            "ladder.grow": {"data.train_images": [384, 768]},
+        }
+    )
+    session = Session(tmp_path / "s", config)
+
+    low, high = session.open(), session.open()
+    training = session.ledger.training(high)
+    assert (training.epochs, training.data.train_images) == (1, 384)
+    assert session.ledger.checkpoints(high).parent.name == "rung1"
+    session.ledger.report(low.key, progress(20), node="n")
+    assert not session.ledger.report(high.key, progress(60), node="n")  # this training is over
+    again = session.open()
+
+    assert (again.key, again.goal, again.epochs) == (high.key, 2, 1)
+    training = session.ledger.training(again)
+    goes_on = survivors == "continue"
+    assert training.epochs == (1 if goes_on else 2)
+    assert training.data.train_images == 768
+    assert training.weights.init.endswith("rung1/checkpoint/best.pt") == goes_on
+    report = progress(70) if goes_on else progress(-1, 70)
+    session.ledger.report(again.key, report, node="n")
+    record = session.ledger.records[high.number]
+    assert [epoch for epoch, _ in record.checks] == [1, 2]
+    assert record.train_seconds == (2.0 if goes_on else 3.0)
+
+
+def test_a_cap_pauses_what_runs_and_a_larger_one_goes_on_with_it(tmp_path: Path) -> None:
+    folder = SearchFolder(root=tmp_path / "s")
+    session = Session(folder.root, experiment(**{"budget.device_hours": 1.9 / 3600}))
+    record = session.open()
+    assert record.started_at is not None
+    begun = record.started_at
+    assert session.ledger.report(record.key, progress(-1, first_step_at=begun), node="n")
+
+    assert session.ledger.cap == ""
+    session.ledger.report(record.key, progress(-1, -1, first_step_at=begun), node="n")
+    assert session.ledger.cap.startswith("budget.device_hours = 0.000527778 is spent")
+    assert session.ledger.next_trial() is None
+    session.ledger.suspend()
+    assert statuses(session) == ["paused"]
+    assert session.ledger.is_finished
+
+    more = Session(folder.root, experiment(**{"budget.device_hours": 1.0}))
+    assert more.open().key == record.key
+
+
+def test_the_wall_time_of_all_sittings_counts(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"budget.hours": 1e-9}))
+    clock = Clock(session.folder.sittings / "me.json", look_s=0.0)
+
+    clock.tick(price_per_hour=0.0)
+
+    assert session.ledger.next_trial() is None
+    assert session.ledger.is_finished
+
+
+def test_a_trial_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"budget.trial_hours": 1.5 / 3600}))
+    record = session.open()
+    assert session.ledger.report(record.key, progress(-1), node="n")
+
+    assert not session.ledger.report(record.key, progress(-1, -1), node="n")
+
+    stopped = session.ledger.records[0]
+    assert stopped.status == "stopped"
+    assert stopped.reason.startswith("budget.trial_hours = 0.000416667 is over at epoch 2")
+
+
+def test_a_failed_sample_is_tried_again_once_as_a_new_trial_beyond_the_budget(
+    tmp_path: Path,
+) -> None:
+    config = experiment(**{"budget.trials": 1})
+    session = Session(tmp_path / "s", config)
+    failed = session.open()
+    session.ledger.fail(failed.key, "a worker died", "")
+    assert session.ledger.is_finished
+
+    assert session.ledger.retry_failed() == 1
+    assert session.ledger.retry_failed() == 0  # it is queued already
+    again = session.open()
+
+    assert (again.retry_of, again.params) == (failed.key, failed.params)
+    assert again.key != failed.key
+    assert session.ledger.retry_failed() == 0
+    assert session.ledger.spent.trials == 1
+
+
+def test_a_driver_leaves_the_trials_of_a_living_one_and_takes_those_of_a_dead_one(
+    tmp_path: Path,
+) -> None:
+    config = experiment()
+    Session(tmp_path / "s", config)
+    folder = SearchFolder(root=tmp_path / "s")
+    with registered(folder) as first, registered(folder) as second:
+        one, other = (Session(folder.root, config, driver=name) for name in (first, second))
+        own, theirs = one.open(), other.open()
+        assert {own.key, theirs.key} == {"t00000", "t00001"}
+
+        assert not other.ledger.report(own.key, progress(50), node="n")  # not its own
+        assert one.ledger.report(own.key, progress(-1), node="n")
+
+        gone = Session(folder.root, config, driver="host-1-gone")
+        orphan = gone.open()
+        assert orphan.key == "t00002"
+        claimed = other.open()
+
+    assert (claimed.key, claimed.driver, claimed.sessions) == (orphan.key, second, 2)
+
+
+def test_several_objectives_are_ranked_by_pareto_and_told_in_their_own_units(
+    tmp_path: Path,
+) -> None:
+    config = experiment(objectives=["robust", "gmacs"], **{"budget.trials": 4})
+    session = Session(tmp_path / "s", config)
+    while (record := session.ledger.next_trial()) is not None:
+        checks = [40 + record.number if epoch in (1, 2, 4) else -1 for epoch in range(1, 5)]
+        while session.ledger.report(record.key, progress(*checks[: record.goal or 0]), node="n"):
+            record = session.ledger.records[record.number]
+            if record.epochs == 4:
+                session.ledger.finish(record.key)
+                break
+
+    complete = session.study.get_trials(states=(TrialState.COMPLETE,))
+    assert complete
+    for trial in complete:
+        robust, gmacs = trial.values
+        assert robust == pytest.approx(0.4 + trial.number / 100)
+        assert 0 < gmacs < 0.1
+
+
+def test_families_are_compared_within_their_branch(tmp_path: Path) -> None:
+    config = experiment(**{"ladder.bracket_by": "model", "budget.trials": 12})
+    session = Session(tmp_path / "s", config)
+
+    records = [session.run(50) for _ in range(6)]
+
+    assert {record.bracket for record in records} == {record.params["model"] for record in records}
