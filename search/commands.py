@@ -38,9 +38,12 @@ RESUME = "rampart resume"
 
 def search(experiment: ExperimentConfig, *, address: str | None, console: Console) -> None:
     """Creates the folder of a new search, once it can run, and runs it to the end."""
+    from search.study import warm_starts
+
     check_data(experiment)
     check_models(experiment)
     check_constraints(experiment)
+    warm_starts(experiment)
     folder = folder_of(experiment)
     refuse_folder(folder.root, way_on=way_on_with(folder))
     with _connected(address, experiment):

@@ -40,7 +40,7 @@ def create_study(folder: SearchFolder, experiment: ExperimentConfig) -> None:
         UserError: If the storage cannot be used or has a study of this name, or an earlier study
             is not there.
     """
-    queue = [*_recipe_starts(experiment), *_study_starts(experiment)]
+    queue = warm_starts(experiment)
     try:
         study = optuna.create_study(
             study_name=experiment.name,
@@ -89,6 +89,15 @@ def set_constraints(trial: optuna.trial.Trial, excesses: Mapping[str, float]) ->
     for name, value in excesses.items():
         if not any(key.startswith("constraints:") and key.endswith(f":{name}") for key in told):
             trial.set_constraint(name, value)
+
+
+def warm_starts(experiment: ExperimentConfig) -> list[tuple[Sample, dict[str, Any]]]:
+    """Returns the samples that are tried first, with what the study notes of each.
+
+    Raises:
+        UserError: If an earlier study is not there.
+    """
+    return [*_recipe_starts(experiment), *_study_starts(experiment)]
 
 
 def _recipe_starts(experiment: ExperimentConfig) -> list[tuple[Sample, dict[str, Any]]]:

@@ -27,6 +27,7 @@ from search.space import (
 Array = NDArray[np.float64]
 Drawn = ChoiceAxis | IntAxis | UniformAxis | LogUniformAxis
 CANDIDATES = 24
+"""Optuna's default."""
 TINY = 1e-300
 """Instead of probabilities that round to 0 far from a kernel."""
 
@@ -140,9 +141,8 @@ def propose_by_tpe(
     axes: Axes,
     *,
     draw: random.Random,
-    distinct: bool = False,
     candidates: int = CANDIDATES,
-    share: float = 0.1,
+    distinct: bool = False,
 ) -> Sample:
     """Returns the candidate that is likeliest among good configurations against the others.
 
@@ -150,10 +150,11 @@ def propose_by_tpe(
         rows: What was told, oldest first; at least one.
         values: Higher is better.
         running: What has no value yet counts among the others.
+        distinct: Whether what is known is left out, where a candidate is not.
     """
     rng = np.random.default_rng(draw.getrandbits(64))
     best_first = np.argsort(-np.asarray(values), kind="stable")
-    cut = min(math.ceil(share * len(rows)), 25)
+    cut = min(math.ceil(0.1 * len(rows)), 25)
     good = Mixture(rows[np.sort(best_first[:cut])], axes)
     other = Mixture(np.vstack([rows[np.sort(best_first[cut:])], running]), axes)
     found = good.draw(candidates, rng)

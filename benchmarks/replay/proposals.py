@@ -117,7 +117,14 @@ def by_rung(
 
 
 def by_expectation(
-    space: Space, *, seed: int, startup: int, random_share: float, pairs: int, **how: Any
+    space: Space,
+    *,
+    seed: int,
+    startup: int,
+    random_share: float,
+    pairs: int,
+    candidates: int,
+    distinct: bool,
 ) -> Propose:
     """TPE on what each trial is expected to show at the end, from the rungs that it has seen."""
     axes, draw = Axes(space), random.Random(seed)
@@ -131,7 +138,15 @@ def by_expectation(
         rows.take(trials)
         values = expected_values(there, objective=0, pairs=pairs)
         seen = rows.of([t.number for t in there])
-        return propose_by_tpe(seen, values, rows.of(running), axes, draw=draw, **how)
+        return propose_by_tpe(
+            seen,
+            values,
+            rows.of(running),
+            axes,
+            draw=draw,
+            candidates=candidates,
+            distinct=distinct,
+        )
 
     return next_sample
 

@@ -153,7 +153,11 @@ def record(
     attack: str = ATTACK,
 ) -> TrialRecord:
     """Returns a trial that trained `epochs` epochs of ten seconds; 0 epochs: no first step yet."""
-    sample = {"optim.lr": 0.001 * (number + 1), "attack.name": "pgd"} if params is None else params
+    sample = params or {
+        "optim.lr": 0.001 * (number + 1),
+        "attack.name": "pgd",
+        "model.depths": [1, 1],
+    }
     config = with_overrides(trial_config(), sample)
     return TrialRecord(
         key=f"t{number:05d}",

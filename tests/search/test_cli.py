@@ -245,7 +245,7 @@ def test_status_reads_a_search_from_disk(
     assert main(["status", "photos"]) == 0
 
     text = capsys.readouterr().out
-    assert "11 of 12 trials done" in text
+    assert "12 of 12 trials begun" in text
     assert "`rampart resume photos` runs what is missing" in text
 
 

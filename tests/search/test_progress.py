@@ -90,7 +90,7 @@ def test_a_terminal_gets_a_table_with_the_best_trial() -> None:
     with ProgressView(out, total_trials=12, concurrent=2) as view:
         view.show(search_records())
 
-    assert "11 of 12 trials done" in written(out)
+    assert "12 of 12 trials begun" in written(out)
     assert "best so far: t00003 (tpe)" in written(out)
     assert "t00011" in written(out)
 
@@ -142,7 +142,7 @@ def test_the_clocks_on_a_terminal_run_while_nothing_is_reported() -> None:
         view.show([HALF])
         clock.now += 2
 
-    last_frame = written(out).rpartition("0 of 1 trials done")[2]
+    last_frame = written(out).rpartition("of 1 trials begun")[2]
     assert "elapsed 1:09, about 1:00 left" in last_frame
     assert "6/12" in last_frame
     assert last_frame.count("1:00") == 2  # in the header, and in the trial's row
@@ -158,7 +158,7 @@ def test_a_new_epoch_sets_the_age_of_its_trial_alone_to_zero() -> None:
         clock.now += 4
         view.show([HALF, after])
 
-    last_frame = written(out).rpartition("0 of 2 trials done")[2]
+    last_frame = written(out).rpartition("of 2 trials begun")[2]
     rows = {line.split()[0]: line.split()[-1] for line in last_frame.splitlines() if "t000" in line}
     assert {key: text for key, text in rows.items() if key.startswith("t")} == {
         "t00002": "1:00",
