@@ -26,12 +26,14 @@ from benchmarks.replay.strategies import STRATEGIES
 from benchmarks.replay.tasks import task_names
 
 CHANCE = "random"
+REPORTED = (10, 30, 100)
+SHORTEST = REPORTED[0]
+"""Has no panel of its own."""
 
 
 def print_tables(results: Results, *, budget: int, ours: str) -> None:
     """Prints what the runs say at a budget."""
-    seeds = {task: len(next(iter(each.values()))) for task, each in results.items()}
-    print(f"\n{budget} full trainings, {len(results)} tasks, seeds {min(seeds.values())}")  # noqa: T201
+    print(f"\n{budget} full trainings")  # noqa: T201
     columns: Mapping[str, Mapping[str, Interval]] = {
         "median": medians(results, budget=budget),
         "mean of tasks' medians": means_of_medians(results, budget=budget),
@@ -78,13 +80,16 @@ def main() -> None:
     }
     panels: dict[str, Results] = {}
     for title, names in sets.items():
-        for budget in (b for b in (10, 30, 100) if b <= options.budget):
+        for budget in (b for b in REPORTED if b <= options.budget):
             results = read_results(
                 options.out, tasks=names, strategies=options.strategies, budget=budget
             )
             if results:
-                panels[title] = results
+                seeds = min(len(next(iter(each.values()))) for each in results.values())
+                print(f"\n{title}, {len(results)} tasks, {seeds} seeds")  # noqa: T201
                 print_tables(results, budget=budget, ours=options.ours)
+                if budget > SHORTEST:
+                    panels[f"{title}, {seeds} seeds"] = results
     draw_regret(options.out / "regret.png", panels, ours=options.ours)
 
 

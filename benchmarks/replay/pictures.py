@@ -15,7 +15,7 @@ FLOOR = 1e-4
 
 def draw_regret(path: Path, panels: Mapping[str, Results], *, ours: str) -> None:
     """Draws a panel for each set of results; ours in black."""
-    figure = Figure(figsize=(5.2 * len(panels), 4), dpi=80)
+    figure = Figure(figsize=(4.8 * len(panels), 3.8), dpi=72)
     FigureCanvasAgg(figure)
     for column, (title, results) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), column)
