@@ -179,7 +179,7 @@ def status(folder: SearchFolder, console: Console) -> None:
 
 
 def report(folder: SearchFolder, console: Console) -> None:
-    """Writes tables and report anew from what is on disk, and says how far trials can be trusted."""
+    """Writes tables and report anew from what is on disk; says how far trials can be trusted."""
     from search.report import write_report
     from search.trust import all_rungs, trust_lines
 

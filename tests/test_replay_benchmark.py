@@ -16,11 +16,11 @@ from optuna.samplers._tpe.parzen_estimator import (
 )
 from optuna.samplers._tpe.sampler import default_weights
 
-from benchmarks.replay.climbers import RAY_REDUCTION, Delayed, RayDefault
+from benchmarks.replay.climbers import RAY_REDUCTION, Laddered, PlainAsha, RayDefault
 from benchmarks.replay.curves import remaining
 from benchmarks.replay.hartmann import MAXIMUM, hartmann
 from benchmarks.replay.parzen import Axes, Mixture
-from benchmarks.replay.proposals import by_chance, by_rung, expected_values
+from benchmarks.replay.proposals import by_chance, by_rung
 from benchmarks.replay.recipes import AUGMENTATIONS, TABLE_IX, accuracy
 from benchmarks.replay.regret import against_chance, mean_ranks, medians, ratios
 from benchmarks.replay.runs import BUDGETS, Results, run_block
@@ -116,43 +116,6 @@ def test_proposals_on_arrays_are_those_of_our_search() -> None:
     assert statistics.fmean(s["c"] == "b" for s in ours) == pytest.approx(
         statistics.fmean(s["c"] == "b" for s in arrays), abs=0.27
     )
-
-
-def _climbed(number: int, values: dict[int, tuple[float, ...]]) -> Observed:
-    return Observed(number=number, status="paused", params={}, values=values, goal=max(values))
-
-
-def test_where_rungs_are_straight_lines_of_each_other_ends_are_expected_exactly() -> None:
-    """The second level shows 2 v + 1 and the last 10 - v of what the one below showed."""
-    firsts = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
-    trials = [
-        _climbed(n, {0: (v,), **({1: (2 * v + 1,)} if n < 5 else {}), **_third(n, 2 * v + 1)})
-        for n, v in enumerate(firsts)
-    ]
-
-    found = expected_values(trials, objective=0, pairs=3)
-
-    assert found == pytest.approx([10 - (2 * v + 1) for v in firsts])
-
-
-def _third(number: int, second: float) -> dict[int, tuple[float, ...]]:
-    return {2: (10 - second,)} if number < 3 else {}
-
-
-def test_a_level_that_too_few_have_reached_is_not_modelled() -> None:
-    trials = [_climbed(0, {0: (1.0,), 1: (9.0,)}), _climbed(1, {0: (2.0,)})]
-
-    assert expected_values(trials, objective=0, pairs=2) == [1.0, 2.0]
-
-
-def test_what_is_expected_lies_on_the_least_squares_line() -> None:
-    x, y = [0.0, 1.0, 1.0, 2.0, 0.5], [1.0, 0.0, 2.0, 1.5, 1.0]
-    trials = [_climbed(n, {0: (a,), 1: (b,)}) for n, (a, b) in enumerate(zip(x, y, strict=True))]
-
-    found = expected_values([*trials, _climbed(5, {0: (5.0,)})], objective=0, pairs=2)
-
-    assert found[:5] == y
-    assert found[5] == pytest.approx(float(np.polyval(np.polyfit(x, y, 1), 5.0)))
 
 
 def test_curves_end_at_the_truth_and_only_rise() -> None:
@@ -312,8 +275,12 @@ def test_where_early_ranks_are_right_halving_beats_random_search_at_the_same_cos
     assert halved < 0.6 * plain
 
 
-def test_a_delayed_ladder_promotes_no_more_than_its_share() -> None:
-    strategy = Delayed(by_chance(LINE.space, seed=0), ladder())
+@pytest.mark.parametrize(("climber", "keeps"), [(Laddered, True), (PlainAsha, False)])
+def test_only_our_ladder_promotes_no_more_than_its_share(
+    climber: type[Laddered] | type[PlainAsha], keeps: bool
+) -> None:
+    rising = iter(range(10_000))  # as from a sampler that learns: each trial is the best so far
+    strategy = climber(lambda trials, number: {"x": next(rising) / 10_000}, ladder())
     reached = {0: 0, 1: 0, 2: 0}
 
     class Counted:
@@ -328,7 +295,7 @@ def test_a_delayed_ladder_promotes_no_more_than_its_share() -> None:
 
     simulate(LINE, Counted(), seed=0, budget=30)
 
-    assert reached[0] >= 3 * reached[1] >= 9 * reached[2] > 0
+    assert (reached[0] >= 3 * reached[1] >= 9 * reached[2] > 0) == keeps
 
 
 @pytest.mark.slow

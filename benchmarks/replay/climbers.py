@@ -82,14 +82,16 @@ class Laddered:
         self._trials.saw(number, level, values)
         decided = verdict(self._trials.all, self._ladder, number=number, level=level)
         self._trials.set_status(number, decided, is_last=level == self._ladder.top)
+        if decided == "go_on":
+            up = replace(self._trials.all[number], goal=level + 1)
+            self._trials.all[number] = up
         return decided
 
 
-class Delayed:
-    """Promotion-type ASHA that keeps to its share: one goes up while fewer than 1 / reduction did.
+class PlainAsha:
+    """ASHA that promotes whatever is among the best 1 / reduction of its rung (algorithm 2).
 
-    Hyper-Tune's D-ASHA (Li et al. 2022, arXiv:2201.06834). A sampler that learns makes its newest
-    trials the best of their rung, so plain ASHA promotes almost all of them.
+    Ours (`Laddered`) keeps each rung to that share besides.
     """
 
     def __init__(self, propose: Propose, ladder: LadderConfig) -> None:
@@ -101,14 +103,9 @@ class Delayed:
         """Promotes from the highest rung that may, or starts a new trial."""
         for level in reversed(range(self._ladder.top)):
             there = [t for t in self._trials.all if level in t.values]
-            above = sum(t.goal > level for t in there)
-            places = len(there) // self._ladder.reduction
-            if above >= places:
-                continue
             order = scores([t.values[level] for t in there])
             ranked = sorted(zip(order, there, strict=True), key=lambda one: -one[0])
-            best = [trial for _, trial in ranked[:places]]
-            for trial in best:
+            for _, trial in ranked[: len(there) // self._ladder.reduction]:
                 if trial.status == "paused" and trial.highest == level:
                     up = replace(trial, status="running", goal=level + 1)
                     self._trials.all[trial.number] = up

@@ -4,7 +4,6 @@ import itertools
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from optuna.study import StudyDirection
 from benchmarks.replay.parzen import Array, Axes, propose_by_tpe
 from benchmarks.replay.task import draw_sample
 from search.space import ChoiceAxis, IntAxis, LogUniformAxis, Sample, Space, leaf_axes, suggest
+from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
 from search.strategy.sampler_config import TpeConfig
-from search.strategy.sampling import modelled_level, propose
+from search.strategy.sampling import propose
 
 Propose = Callable[[Sequence[Observed], int], Sample]
 """All trials so far, and the number of the next one."""
@@ -116,6 +116,12 @@ def by_rung(
     return next_sample
 
 
+def modelled_level(trials: Sequence[Observed], *, at_least: int) -> int | None:
+    """Returns the highest level that so many trials have reached; None where there is none."""
+    levels = sorted({level for t in trials for level in t.values}, reverse=True)
+    return next((k for k in levels if sum(k in t.values for t in trials) >= at_least), None)
+
+
 def by_expectation(
     space: Space,
     *,
@@ -126,7 +132,7 @@ def by_expectation(
     candidates: int,
     distinct: bool,
 ) -> Propose:
-    """TPE on what each trial is expected to show at the end, from the rungs that it has seen."""
+    """Our rule, on arrays: TPE on what each trial is expected to show at the end."""
     axes, draw = Axes(space), random.Random(seed)
     rows = _Rows(axes)
 
@@ -136,7 +142,8 @@ def by_expectation(
             return draw_sample(space, draw)
         running = [t.number for t in trials if not t.values]
         rows.take(trials)
-        values = expected_values(there, objective=0, pairs=pairs)
+        at_end = expected_values(there, objective=0, at_least=pairs)
+        values = [at_end[t.number] for t in there]
         seen = rows.of([t.number for t in there])
         return propose_by_tpe(
             seen,
@@ -149,53 +156,6 @@ def by_expectation(
         )
 
     return next_sample
-
-
-def by_expectations(space: Space, sampler: TpeConfig, *, pairs: int) -> Propose:
-    """The same for several objectives, with Optuna's own TPE."""
-
-    def next_sample(trials: Sequence[Observed], number: int) -> Sample:
-        there = [t for t in trials if t.values]
-        if not there:
-            return propose(trials, space, sampler, number=number)
-        objectives = range(len(there[0].values[there[0].highest]))
-        found = [expected_values(there, objective=o, pairs=pairs) for o in objectives]
-        at_end = {
-            t.number: values for t, values in zip(there, zip(*found, strict=True), strict=True)
-        }
-        seen = [
-            replace(t, values={0: at_end[t.number]} if t.number in at_end else {}) for t in trials
-        ]
-        return propose(seen, space, sampler, number=number)
-
-    return next_sample
-
-
-def expected_values(trials: Sequence[Observed], *, objective: int, pairs: int) -> list[float]:
-    """Returns for each trial its value at the highest level, or what a line makes of its last one.
-
-    From the top down, a line through the trials that went on from a level maps what they showed
-    there to what is known or expected of them higher up.
-
-    Args:
-        pairs: Fewer trials do not make a line; then the level above counts as not reached.
-    """
-    top = max(t.highest for t in trials)
-    while top and sum(t.highest >= top for t in trials) < pairs:
-        top -= 1
-    expected = {t.number: t.values[top][objective] for t in trials if top in t.values}
-    for level in reversed(range(top)):
-        both = [t for t in trials if level in t.values and t.number in expected]
-        x = np.array([t.values[level][objective] for t in both])
-        y = np.array([expected[t.number] for t in both])
-        spread = ((x - x.mean()) ** 2).sum()
-        slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 0 else 0.0
-        for t in trials:
-            if level in t.values and t.number not in expected:
-                expected[t.number] = float(
-                    y.mean() + slope * (t.values[level][objective] - x.mean())
-                )
-    return [expected[t.number] for t in trials]
 
 
 def by_rampart(space: Space, sampler: TpeConfig) -> Propose:

@@ -145,7 +145,11 @@ def _promotion(trials: Sequence[Observed], ladder: LadderConfig) -> Job | None:
 def _promotable(
     trials: Sequence[Observed], ladder: LadderConfig, *, level: int, also: int | None
 ) -> list[Observed]:
-    """Returns the paused trials among the best 1 / reduction of a rung, best first.
+    """Returns the paused trials among the best 1 / reduction of a rung, best first; none where
+    that many went up.
+
+    A sampler that learns makes its newest trials the best of their rung, and plain ASHA promotes
+    nearly all of them, so a rung keeps to its share (D-ASHA, Li et al. 2022, arXiv:2201.06834).
 
     Args:
         also: A running trial that is asked about as if it were paused.
@@ -154,10 +158,11 @@ def _promotable(
         return []
     found: list[tuple[float, Observed]] = []
     for members in _brackets(trials, level).values():
-        ranked = _ranked(members, level)
+        ranked, places = _ranked(members, level), len(members) // ladder.reduction
+        above = sum(max(t.goal, t.highest) > level and t.number != also for t in members)
         found += [
             (score, trial)
-            for score, trial in ranked[: len(ranked) // ladder.reduction]
+            for score, trial in ranked[: places if above < places else 0]
             if trial.highest == level and (trial.status == "paused" or trial.number == also)
         ]
     return [trial for _, trial in sorted(found, key=lambda one: (-one[0], one[1].number))]

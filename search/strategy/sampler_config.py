@@ -22,8 +22,8 @@ class TpeConfig(_SamplerConfig):
     random_share: Fraction = 0.1
     """Share of the trials after them that are random, so that no part of the space is given up."""
     min_observations: int = Field(default=6, ge=2)
-    """Trials that a rung must have seen before its values are modelled; the model is of the highest
-    such rung (the rule of BOHB, Falkner et al. 2018, section 3.2)."""
+    """Trials that must have reached a rung before it counts: what a trial is expected to show at
+    the highest such rung is what the model sees (`search/strategy/expectation.py`)."""
 
 
 class GpConfig(_SamplerConfig):

@@ -19,7 +19,13 @@ N = 100
 
 
 def experiment(**overrides: Any) -> ExperimentConfig:
-    changes = {"base.epochs": 4, "ladder.rungs": [1, 2], "ladder.decide": "stop", "budget.trials": 6, **overrides}
+    changes = {
+        "base.epochs": 4,
+        "ladder.rungs": [1, 2],
+        "ladder.decide": "stop",
+        "budget.trials": 6,
+        **overrides,
+    }
     return load_experiment(DEMO, changes)
 
 

@@ -55,7 +55,7 @@ def test_a_search_ends_with_the_promised_shares_at_each_rung(tmp_path: Path) -> 
                 session.ledger.finish(record.key)
                 break
 
-    reached = {rung: 0 for rung in (1, 2, 4)}
+    reached = dict.fromkeys((1, 2, 4), 0)
     for record in session.ledger.records:
         for epoch, _ in record.checks:
             reached[epoch] += 1
