@@ -20,7 +20,7 @@ from benchmarks.replay.climbers import RAY_REDUCTION, Laddered, PlainAsha, RayDe
 from benchmarks.replay.curves import remaining
 from benchmarks.replay.hartmann import MAXIMUM, hartmann
 from benchmarks.replay.parzen import Axes, Mixture
-from benchmarks.replay.proposals import by_chance, by_rung
+from benchmarks.replay.proposals import by_chance, by_expectation
 from benchmarks.replay.recipes import AUGMENTATIONS, TABLE_IX, accuracy
 from benchmarks.replay.regret import against_chance, mean_ranks, medians, ratios
 from benchmarks.replay.runs import BUDGETS, Results, run_block
@@ -92,7 +92,8 @@ def test_draws_follow_the_density_of_a_mixture() -> None:
 
 def test_proposals_on_arrays_are_those_of_our_search() -> None:
     """In distribution: the two draw their random numbers differently."""
-    space: Space = {"c": choice("a", "b", "z"), "i": whole(0, 9)}
+    uniform = UniformAxis.model_validate({"uniform": [0, 2]})  # so that nothing comes twice
+    space: Space = {"c": choice("a", "b", "z"), "i": whole(0, 9), "f": uniform}
     draw = random.Random(0)
     samples = [draw_sample(space, draw) for _ in range(40)]
     trials = [
@@ -105,7 +106,9 @@ def test_proposals_on_arrays_are_those_of_our_search() -> None:
         )
         for n, sample in enumerate(samples)
     ]
-    rule = by_rung(space, seed=0, startup=10, random_share=0.1, min_observations=6)
+    rule = by_expectation(
+        space, seed=0, startup=10, random_share=0.1, pairs=6, candidates=96, distinct=True
+    )
 
     ours = [propose(trials, space, TpeConfig(name="tpe", seed=s), number=40) for s in range(30)]
     arrays = [rule(trials, 40) for _ in range(1000)]

@@ -22,7 +22,7 @@ from search.strategy.sampler_config import TpeConfig
 
 CANDIDATES = 96
 """That the model draws, to propose the best of; Optuna's 24 fall behind (RESULTS.md)."""
-ATTEMPTS = 20
+ATTEMPTS = 12
 LOWEST = -1e9
 """Of what failed or could not be built: the model avoids its neighbourhood."""
 
@@ -37,8 +37,8 @@ def propose(
 ) -> Sample:
     """Returns the sample of trial `number`: a function of the seed, the number and what was seen.
 
-    A sample that was a trial already is drawn again, in the end by chance, until one is new or
-    there hardly is any.
+    A sample that was a trial already is drawn again, from wider and wider around, until one is new
+    or there hardly is any.
 
     Args:
         trials: All so far; those that are running elsewhere are kept at a distance.
@@ -54,9 +54,12 @@ def propose(
     sample: Sample = {}
     for attempt in range(ATTEMPTS):
         seed = int(draw.integers(2**31))
-        is_random = is_random or not there or attempt >= ATTEMPTS // 4
-        asked = RandomSampler(seed=seed) if is_random else _tpe(seed)
-        sample = _ask([] if is_random else seen, space, asked, objectives=objectives)
+        if is_random or not there:
+            sample = _ask([], space, RandomSampler(seed=seed), objectives=objectives)
+        else:
+            # The fewer candidates there are to choose from, the wider it draws.
+            candidates = max(1, CANDIDATES // 4**attempt)
+            sample = _ask(seen, space, _tpe(seed, candidates), objectives=objectives)
         if _encoded(sample) not in known:
             break
     return sample
@@ -95,13 +98,13 @@ def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: encode(value) for name, value in params.items()}
 
 
-def _tpe(seed: int) -> TPESampler:
+def _tpe(seed: int, candidates: int) -> TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(
             seed=seed,
             n_startup_trials=0,
-            n_ei_candidates=CANDIDATES,
+            n_ei_candidates=candidates,
             multivariate=True,
             group=True,  # axes that exist for some samples only are modelled where they do
             constant_liar=True,  # two trials at a time would otherwise be drawn as twins

@@ -1,6 +1,5 @@
 """Several drivers add trials to one study in a real PostgreSQL at once, and some are killed."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -11,22 +10,22 @@ from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 from postgres_server import PASSWORD, postgres_server
 
 from search.config import ExperimentConfig
-from search.drivers import abandoned, books, registered
+from search.drivers import registered
 from search.folder import SearchFolder
+from search.ledger import Ledger
 from search.load import load_experiment
-from search.space import suggest
+from search.records import TrialRecord, read_records
 from search.study import create_study, open_study
-from trainers.atomic import write_atomically
+from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
 
 pytestmark = pytest.mark.slow
 DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
-TRIALS = 40
+TRIALS = 24
 
 
 @pytest.fixture
@@ -36,33 +35,65 @@ def server() -> Iterator[int]:
 
 
 def drive(root: Path, config: ExperimentConfig) -> None:
-    """What a driver does, with trials that take no time: claim, run, tell; until all is done."""
+    """What a driver does, with trainings that take no time."""
     folder = SearchFolder(root=root)
-    study = open_study(folder, config)
     with registered(folder) as me:
-        while trial := claim(folder, study, me):
-            suggest(trial, config.space)
-            time.sleep(0.02)
-            with books(folder):
-                study.tell(trial, 0.5)
+        study = open_study(folder, config)
+        ledger = Ledger(folder, config, study, on_change=lambda _: None, driver=me)
+        while not ledger.is_finished:
+            if record := ledger.next_trial():
+                train(ledger, record, log=root / f"{me}.log")
+            else:
+                time.sleep(0.05)
+        ledger.rest()
 
 
-def claim(folder: SearchFolder, study: optuna.Study, me: str) -> optuna.trial.Trial | None:
-    path = folder.root / "claims.json"
-    with books(folder):
-        claims: dict[str, list[str]] = json.loads(path.read_text())
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        drivers = {str(trial.number): claims.get(str(trial.number), [""])[-1] for trial in running}
-        if lost := abandoned(folder, drivers):
-            stored = study.get_trials(deepcopy=False)[int(lost[0])]
-            trial = optuna.trial.Trial(study, stored._trial_id)  # pyright: ignore[reportPrivateUsage]
-        elif len(study.get_trials(deepcopy=False)) < TRIALS:
-            trial = study.ask()
-        else:
-            return None
-        claims.setdefault(str(trial.number), []).append(me)
-        write_atomically(path, json.dumps(claims))
-    return trial
+def train(ledger: Ledger, record: TrialRecord, *, log: Path) -> None:
+    """Reports up to the trial's goal, and on from there as long as it goes on."""
+    goes_on = True
+    while goes_on:
+        goal = record.goal or 0
+        time.sleep(0.01)
+        goes_on = ledger.report(record.key, report(record.number, epochs=goal), node="here")
+        with log.open("a") as file:
+            file.write(f"{record.key} {goal}\n")
+        record = next(one for one in ledger.records if one.key == record.key)
+        if goes_on and record.epochs == record.config.epochs:
+            ledger.finish(record.key)
+            return
+
+
+def report(number: int, *, epochs: int) -> Progress:
+    """A history whose score is a function of the trial's number alone."""
+    right = 40 + number * 7 % TRIALS
+    check = Check(
+        clean=Accuracy(attack="clean", n=100, correct=90),
+        robust=Accuracy(attack="none", n=100, correct=right),
+        seconds=0.0,
+    )
+    history = tuple(
+        EpochMetrics(
+            epoch=epoch,
+            train_loss=1.0,
+            train_accuracy=0.5,
+            lr=0.1,
+            eps=0.01,
+            seconds=1.0,
+            check=check if epoch in (1, 2, 4) else None,
+            raw_check=None,
+        )
+        for epoch in range(1, epochs + 1)
+    )
+    return Progress(
+        params_m=1.0,
+        gmacs=1.0,
+        start="random weights",
+        images="0" * 12,
+        clean_seconds=0.0,
+        first_step_at=time.time(),
+        events=(),
+        history=history,
+    )
 
 
 def start(root: Path, config: ExperimentConfig) -> BaseProcess:
@@ -71,26 +102,29 @@ def start(root: Path, config: ExperimentConfig) -> BaseProcess:
     return process
 
 
-def completed(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+def begun(folder: SearchFolder) -> int:
+    return len(read_records(folder.trials))
 
 
 def test_no_trial_is_lost_or_doubled_by_drivers_that_are_killed(
     server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DB_PASSWORD", PASSWORD)
-    url = f"postgresql://rampart:${{DB_PASSWORD}}@127.0.0.1:{server}/rampart"
-    config = load_experiment(
-        DEMO, {"storage": url, "warm_start": [], "sampler": {"name": "random", "seed": 0}}
-    )
+    changes = {
+        "storage": f"postgresql://rampart:${{DB_PASSWORD}}@127.0.0.1:{server}/rampart",
+        "warm_start": [],
+        "constraints": {},
+        "base.epochs": 4,
+        "ladder.rungs": [1, 2],
+        "budget.trials": TRIALS,
+    }
+    config = load_experiment(DEMO, changes)
     folder, draw = SearchFolder(root=tmp_path), random.Random(0)
-    (tmp_path / "claims.json").write_text("{}")
     create_study(folder, config)
-    study = open_study(folder, config)
 
     processes = [start(tmp_path, config) for _ in range(2)]
-    for kill_at in (5, 15, 25):
-        while completed(study) < kill_at:
+    for kill_at in (4, 10, 16):
+        while begun(folder) < kill_at:
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.05))
         killed = processes.pop(0)
@@ -102,11 +136,18 @@ def test_no_trial_is_lost_or_doubled_by_drivers_that_are_killed(
         process.join()
 
     assert [process.exitcode for process in processes] == [0, 0]
-    trials = study.get_trials()
-    assert Counter(trial.state for trial in trials) == {TrialState.COMPLETE: TRIALS}
-    assert len({json.dumps(trial.params, sort_keys=True) for trial in trials}) == TRIALS
-    claims: dict[str, list[str]] = json.loads((tmp_path / "claims.json").read_text())
-    owners = {me for mine in claims.values() for me in mine}
-    again = sum(len(mine) - 1 for mine in claims.values())
+    records = read_records(folder.trials)
+    trials = open_study(folder, config).get_trials()
+    assert [record.number for record in records] == list(range(TRIALS))
+    assert Counter(trial.state for trial in trials) == {
+        TrialState.COMPLETE: sum(record.status == "completed" for record in records),
+        TrialState.PRUNED: sum(record.status == "paused" for record in records),
+    }
+    done = Counter(line for log in tmp_path.glob("*.log") for line in log.read_text().splitlines())
+    assert set(done.values()) == {1}, "no rung was trained twice"
+    owners = {log.name for log in tmp_path.glob("*.log")}
     assert len(owners) >= 3, "the work was shared"
-    assert again <= 3, "only what a killed driver had begun was begun again"
+    reached = Counter(epoch for record in records for epoch, _ in record.checks)
+    assert reached[1] == TRIALS
+    assert reached[2] + 1 >= TRIALS // 2
+    assert reached[4] >= TRIALS // 4 - 1
