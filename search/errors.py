@@ -50,6 +50,8 @@ def _explain_one(error: dict[str, Any], known: list[str]) -> str:
     location = _location(error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
+        if location in known:  # of another member of the union
+            return f"{location}: {error['loc'][-2]} has no such field"
         return f"{location}: unknown field{did_you_mean(location, known)}"
     if error["type"] == "missing":
         return f"{location}: required, but missing"

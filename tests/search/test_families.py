@@ -56,7 +56,7 @@ def bounded(**constraints: Any) -> ExperimentConfig:
         space={"model.widths": WIDTHS},
         warm_start=[],
         constraints=constraints,
-        sampler={"name": "random", "seed": 0, "startup_trials": 0},
+        sampler={"name": "random", "seed": 0},
     )
 
 
@@ -126,7 +126,7 @@ def test_a_sample_that_is_invalid_between_the_ends_of_an_axis_is_no_trial(tmp_pa
         space={"model.kernel_size": {"int": [3, 9]}},
         warm_start=[],
         constraints={},
-        sampler={"name": "random", "seed": 0, "startup_trials": 0},
+        sampler={"name": "random", "seed": 0},
     )
     session = Session(tmp_path / "s", config)
 

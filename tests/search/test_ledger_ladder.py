@@ -66,24 +66,22 @@ def test_a_search_ends_with_the_promised_shares_at_each_rung(tmp_path: Path) -> 
 
 
 def test_what_is_still_paused_at_the_end_is_told_pruned_and_may_come_back(tmp_path: Path) -> None:
-    session = Session(tmp_path / "s", experiment(**{"budget.trials": 2}))
-    low = session.run(10)
-    session.run(60, -1)
-    session.ledger.report("t00001", progress(60, 60), node="n")
-    while (record := session.ledger.next_trial()) is not None:
-        session.ledger.report(record.key, progress(60, 60, -1, 60), node="n")
-        session.ledger.finish(record.key)
+    one_rung = {"ladder.rungs": [1]}
+    session = Session(tmp_path / "s", experiment(**one_rung, **{"budget.trials": 2}))
+    low, high = session.run(10), session.run(60)
+    session.ledger.report(high.key, progress(60, -1, -1, 60), node="n")
+    session.ledger.finish(high.key)
     assert session.ledger.is_finished
     session.ledger.rest()
     assert session.state(low) == TrialState.PRUNED
 
-    more = Session(tmp_path / "s", experiment(**{"budget.trials": 4}))
+    more = Session(tmp_path / "s", experiment(**one_rung, **{"budget.trials": 4}))
     for _ in range(2):
         more.run(5)
     revived = more.open()  # the best 2 of 4
 
     assert revived.key == low.key
-    more.ledger.report(low.key, progress(10, 70, -1, 65), node="n")
+    more.ledger.report(low.key, progress(10, -1, -1, 65), node="n")
     more.ledger.finish(low.key)
     assert more.ledger.records[0].status == "completed"
     told = [t.value for t in more.study.get_trials(states=(TrialState.COMPLETE,))]

@@ -37,7 +37,7 @@ def overrides() -> list[str]:
         *kept,
         f"space={json.dumps(space)}",
         "constraints={params_m: {max: 0.1}}",
-        "sampler={name: random, seed: 10, startup_trials: 0}",
+        "sampler={name: random, seed: 10}",
         "base.weights.clean_epochs=1",
         "base.freeze=stem",
     ]
