@@ -56,7 +56,8 @@ def checkpoints_of(
     folder: SearchFolder, ladder: LadderConfig, record: TrialRecord, *, rung: int
 ) -> Path:
     """Returns the folder of the checkpoints of the training that leads to the epochs `rung`."""
-    root = folder.trials / record.key
+    owners = {one.rung: one.owner for one in record.below if one.owner}
+    root = folder.trials / owners.get(rung, record.key)
     if ladder.kind == "asha" or rung >= record.config.epochs:
         return root / "checkpoint"
     return root / f"rung{rung}" / "checkpoint"

@@ -42,7 +42,9 @@ def judge(
         return climbing.model_copy(update={"status": status})
     reason = _low(experiment, trials, record, epoch, check)
     status = "paused" if found == "pause" else "stopped"
-    return record.model_copy(update={"status": status, "reason": reason})
+    gave_way_at = epoch if ladder.decide == "pbt" else 0
+    update = {"status": status, "reason": reason, "gave_way_at": gave_way_at}
+    return record.model_copy(update=update)
 
 
 def climb(experiment: ExperimentConfig, record: TrialRecord, level: int) -> TrialRecord:
@@ -93,6 +95,8 @@ def _low(
         f"{_NAMES.get(name, name)} {objective_value(name, record, check):.3f}"
         for name in experiment.objectives
     )
+    if ladder.decide == "pbt":
+        return f"rung {epoch}: {shown} is among the worst 1/{ladder.reduction} of {there}"
     if ladder.decide == "median":
         return f"rung {epoch}: {shown} is below the median of the other {there - 1}"
     return f"rung {epoch}: {shown} is not among the best 1/{ladder.reduction} of {there}"

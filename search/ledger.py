@@ -14,6 +14,7 @@ from optuna.trial import Trial, TrialState
 
 from search.asking import RETRY_ATTR, ask, queue_retry
 from search.config import ExperimentConfig
+from search.copying import COPIES_ATTR, inherit, queue_copies
 from search.diagnosing import diagnose_history, diagnosis_text, first_end, latest_of_each
 from search.drivers import books, is_alive
 from search.fidelity import checkpoints_of, goal_of, rung_trial
@@ -208,6 +209,7 @@ class Ledger:
                     break
         if record.status == "stopped":
             self._close(record)
+            queue_copies(self._experiment, self._study, self.records)
         elif record.status == "paused":
             self._write(record.model_copy(update={"finished_at": time.time()}))
         else:
@@ -217,7 +219,7 @@ class Ledger:
     def _next(self) -> Job | None:
         budget = self._experiment.budget.trials
         has_place = budget is None or self.spent.trials < budget
-        may_start = (has_place and not is_exhausted(self._study)) or self._has_retry()
+        may_start = (has_place and not is_exhausted(self._study)) or self._is_promised()
         return next_job(self._observed(), self._experiment.ladder, may_start=may_start)
 
     def _next_job(self) -> TrialRecord | None:
@@ -233,6 +235,9 @@ class Ledger:
             trial = dangling[0] if dangling else ask(self._experiment, self._study, seen)
             opened = open_record(self._experiment, self._study, trial, seen)
             if isinstance(opened, TrialRecord):
+                if COPIES_ATTR in trial.user_attrs:
+                    attrs = trial.user_attrs
+                    opened = inherit(self._experiment, opened, attrs, self._records)
                 return self._begin(opened)
             rejection = opened
         self.stuck = (
@@ -275,9 +280,10 @@ class Ledger:
             if f"t{trial.number:05d}" not in self._records
         ]
 
-    def _has_retry(self) -> bool:
+    def _is_promised(self) -> bool:
+        """Whether a trial beyond the budget's waits in the study: a retry or a copy."""
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return any(RETRY_ATTR in trial.user_attrs for trial in waiting)
+        return any({RETRY_ATTR, COPIES_ATTR} & {*trial.user_attrs} for trial in waiting)
 
     def _observed(self) -> list[Observed]:
         return observe(self._experiment, self.records)
@@ -298,6 +304,7 @@ class Ledger:
             record = self._records.get(f"t{trial.number:05d}")
             if record is not None and record.status not in ("running", "paused"):
                 tell_end(self._study, self._experiment, record)
+        queue_copies(self._experiment, self._study, self.records)
         self._free_orphans(own=self._driver)
 
     def _free_orphans(self, own: str | None = None) -> None:

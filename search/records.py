@@ -23,6 +23,8 @@ class RungTraining(Config):
     """Epochs of the rung."""
     epochs_before: int
     """Epochs whose weights it began with."""
+    owner: str = ""
+    """Key of the trial that trained it, where this one is a copy; empty: this one."""
     progress: Progress
 
 
@@ -72,6 +74,10 @@ class TrialRecord(Config):
     """Epochs of the rungs below whose weights its training began with."""
     below: tuple[RungTraining, ...] = ()
     """Trainings on the rungs below."""
+    gave_way_at: int = 0
+    """Epochs of the rung where a copy of a better trial took its place; 0: nowhere."""
+    replaces: str = ""
+    """Key of the trial whose place it took."""
 
     @property
     def trainings(self) -> list[tuple[int, Progress]]:
@@ -87,14 +93,19 @@ class TrialRecord(Config):
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of training, clean and attacked, without checks and start-up."""
-        return sum((progress.train_seconds for _, progress in self.trainings), 0.0)
+        """Seconds of its own training, clean and attacked, without checks and start-up."""
+        return sum((progress.train_seconds for progress in self._own), 0.0)
 
     @property
     def check_seconds(self) -> float:
-        """Seconds of early checks, of averaged and raw weights."""
-        epochs = [epoch for _, progress in self.trainings for epoch in progress.history]
+        """Seconds of its own early checks, of averaged and raw weights."""
+        epochs = [epoch for progress in self._own for epoch in progress.history]
         return sum((epoch.check_seconds for epoch in epochs), 0.0)
+
+    @property
+    def _own(self) -> list[Progress]:
+        own = [one.progress for one in self.below if not one.owner]
+        return [*own, self.progress] if self.progress else own
 
     @property
     def check_share(self) -> float | None:

@@ -30,7 +30,7 @@ class Spent(Config):
     """What is gone."""
 
     trials: int
-    """All but the failed ones that were tried again."""
+    """All but the failed ones that were tried again, and copies in a population."""
     hours: float
     device_hours: float
     spend: float
@@ -76,7 +76,7 @@ def spent_of(
     retried = {record.retry_of for record in records}
     busy = sum(busy_seconds(record) for record in records)
     return Spent(
-        trials=sum(record.key not in retried for record in records),
+        trials=sum(record.key not in retried and not record.replaces for record in records),
         hours=sum(sitting.seconds for sitting in sittings) / HOUR_S,
         device_hours=busy * workers.devices / HOUR_S,
         spend=sum(sitting.spend for sitting in sittings),

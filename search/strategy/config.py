@@ -31,11 +31,13 @@ class LadderConfig(Config):
     learning rate is annealed, which ranks by what a full training would be, not by a beginning."""
     rungs: tuple[Annotated[int, Field(ge=1)], ...]
     """Epochs at which a trial is checked and judged, rising; the last epoch is added."""
-    decide: Literal["promote", "stop", "median", "none"] = "promote"
+    decide: Literal["promote", "stop", "median", "pbt", "none"] = "promote"
     """`promote`: a trial pauses at its rung and goes on once it is among the best 1 / reduction
     there (ASHA, Li et al. 2020, arXiv:1810.05934, algorithm 2). `stop`: it goes on unless it is
     not, and never comes back (ASHA as in Ray Tune). `median`: it ends below the median of its rung
-    (Golovin et al. 2017, Vizier). `none`: all train to the end."""
+    (Golovin et al. 2017, Vizier). `pbt`: the worst 1 / reduction give way to changed copies of the
+    best (`search/strategy/population.py`); `budget.trials` is the population. `none`: all train to
+    the end."""
     reduction: int = Field(ge=2)
     growth: bool = False
     """The highest rung in use rises only while two rungs disagree on the order of their trials
@@ -93,6 +95,12 @@ class LadderConfig(Config):
             raise ValueError(
                 f"decide={self.decide} needs kind=asha: the rungs of kind=ladder are trainings of "
                 "their own, and are there to choose; take decide=promote or stop"
+            )
+        is_population = self.kind == "ladder" and self.survivors == "continue"
+        if self.decide == "pbt" and (not is_population or self.brackets > 1):
+            raise ValueError(
+                "decide=pbt needs kind=ladder, survivors=continue and brackets=1: copies begin a "
+                "rung from the weights of another trial"
             )
         if self.decide == "none" and self.brackets > 1:
             raise ValueError("brackets needs rungs that decide; set decide=promote or stop")

@@ -13,6 +13,7 @@ from typing import Literal
 from search.asha import keeps_going
 from search.strategy.config import LadderConfig
 from search.strategy.observed import Observed
+from search.strategy.population import gives_way
 from search.strategy.ranking import scores
 
 Verdict = Literal["go_on", "pause", "stop"]
@@ -72,6 +73,8 @@ def verdict(
         case "median":
             is_low = len(theirs) >= MEDIAN_OF and not own >= statistics.median(theirs)
             return "stop" if is_low else "go_on"
+        case "pbt":
+            return "stop" if gives_way(own, theirs, reduction=ladder.reduction) else "go_on"
         case _:
             goes_on = trial in _promotable(trials, ladder, level=level, also=number)
             return "go_on" if goes_on else "pause"

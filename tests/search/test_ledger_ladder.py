@@ -233,3 +233,67 @@ def test_families_are_compared_within_their_branch(tmp_path: Path) -> None:
     records = [session.run(50) for _ in range(6)]
 
     assert {record.bracket for record in records} == {record.params["model"] for record in records}
+
+
+def population(**changes: Any) -> ExperimentConfig:
+    return experiment(
+        **{
+            "ladder.kind": "ladder",
+            "ladder.survivors": "continue",
+            "ladder.decide": "pbt",
+            "budget.trials": 4,
+            "space": {
+                "optim.lr": {"log_uniform": [1e-4, 1e-1]},
+                "attack.steps": {"int": [1, 3]},
+                "model.depths": {"choice": [[1, 1, 1], [1, 2, 1]]},
+            },
+            **changes,
+        }
+    )
+
+
+def test_the_worst_of_a_population_gives_way_to_a_changed_copy_of_the_best(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", population())
+    best, low = session.open(), session.open()
+    assert not session.ledger.report(best.key, progress(70), node="n")
+    assert not session.ledger.report(low.key, progress(10), node="n")
+    best, low = session.ledger.records
+
+    assert (low.status, low.gave_way_at) == ("stopped", 1)
+    assert "rung 1: robust accuracy 0.100 is among the worst 1/2 of 2" in low.reason
+    assert session.state(low) == TrialState.PRUNED
+    again = session.open()  # the best one goes on to its next rung
+    assert (again.key, again.goal) == (best.key, 2)
+    copy = session.open()
+
+    assert (copy.origin, copy.replaces, copy.goal) == (f"copy:{best.key}", low.key, 2)
+    assert copy.params["model.depths"] == best.params["model.depths"]
+    assert copy.params["optim.lr"] != best.params["optim.lr"]
+    training = session.ledger.training(copy)
+    assert training.weights.init.endswith(f"{best.key}/rung1/checkpoint/best.pt")
+    assert training.epochs == 1
+    assert copy.epochs == 1
+    assert copy.train_seconds == 0.0
+    assert session.ledger.spent.trials == 2
+
+
+def test_a_population_keeps_its_size_and_ends_at_the_last_rung(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", population())
+    turns = 0
+    while not session.ledger.is_finished:
+        record, turns = session.open(), turns + 1
+        epochs = session.ledger.training(record).epochs
+        report = progress(*[-1] * (epochs - 1), 20 + 3 * record.number)
+        if session.ledger.report(record.key, report, node="n"):
+            session.ledger.finish(record.key)
+        if turns == 3:
+            session = Session(tmp_path / "s", population())  # as after a kill
+
+    records = session.ledger.records
+    assert sum(not record.replaces for record in records) == 4
+    gone = [record for record in records if record.status == "stopped"]
+    assert {record.replaces for record in records if record.replaces} == {r.key for r in gone}
+    assert sum(record.status == "completed" for record in records) == 4
+    for record in records:
+        if record.status == "completed":
+            assert [epoch for epoch, _ in record.checks] == [1, 2, 4]
