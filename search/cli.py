@@ -182,10 +182,12 @@ def _way_on(arguments: argparse.Namespace) -> str:
         return "the same command with --resume goes on from the last checkpoint"
     if arguments.command == "analyse":
         return "the same command begins again"
-    if arguments.command == "evaluate":
+    if arguments.command in ("evaluate", "promote"):
         return "the same command goes on from here"
-    if arguments.command != "data":
+    if arguments.command in ("search", "resume"):
         return "`rampart resume NAME` goes on from here"
+    if arguments.command != "data":
+        return "the same command begins again"
     if arguments.action == "pack":
         return "the same command goes on where it stopped"
     return "the same command begins again"

@@ -3,6 +3,7 @@
 Torch and Ray are imported where a command needs them, so that `rampart status` answers at once.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,6 +89,8 @@ def join(folder: SearchFolder, *, address: str | None, console: Console) -> None
     experiment = read_experiment(folder)
     with _connected(address, experiment):
         _run_trials(folder, experiment, console)
+    if not is_locked(folder.root):
+        console.print(f"nobody else works on it any more; `{RESUME} {name_of(folder)}` promotes")
 
 
 def promote(
@@ -220,12 +223,14 @@ def read_experiment(folder: SearchFolder) -> ExperimentConfig:
 
 
 def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Console) -> None:
+    from search.cluster.connect import require_prices
     from search.cluster.tuner import run_trials
     from search.ledger import Ledger
     from search.progress import ProgressView
     from search.study import open_study
     from search.table import write_tables
 
+    require_prices(experiment.budget.prices)
     study = open_study(folder, experiment)
     with (
         registered(folder) as driver,
@@ -240,6 +245,8 @@ def _run_trials(folder: SearchFolder, experiment: ExperimentConfig, console: Con
         if not ledger.is_finished:
             run_trials(folder, experiment, ledger, clock)
             ledger.suspend()
+            while ledger.cap and not ledger.is_finished:
+                time.sleep(1)  # another driver has still to see that it is over
         if ledger.is_finished and not ledger.cap:
             ledger.rest()
     write_tables(folder, ledger.records)

@@ -59,6 +59,11 @@ def extended(
                 f"{path} cannot change in a search that has begun: {_WHY[section]}; begin anew "
                 f"with name=ANOTHER and {warm}"
             )
+    if experiment.ladder.brackets > 1 and changed.ladder.rungs != experiment.ladder.rungs:
+        raise UserError(
+            f"ladder.rungs cannot change beside ladder.brackets={experiment.ladder.brackets}: the "
+            "brackets begin on them; begin anew with name=ANOTHER"
+        )
     gone = sorted(set(experiment.ladder.rungs) - set(changed.ladder.rungs))
     if gone:
         raise UserError(

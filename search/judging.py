@@ -43,7 +43,8 @@ def judge(
     reason = _low(experiment, trials, record, epoch, check)
     status = "paused" if found == "pause" else "stopped"
     gave_way_at = epoch if ladder.decide == "pbt" else 0
-    update = {"status": status, "reason": reason, "gave_way_at": gave_way_at}
+    # The goal lies above where a rung was added while the trial was on its way.
+    update = {"status": status, "reason": reason, "goal": epoch, "gave_way_at": gave_way_at}
     return record.model_copy(update=update)
 
 

@@ -22,8 +22,8 @@ from search.folder import SearchFolder
 from search.judging import climb, judge, over_time
 from search.observing import observe
 from search.opening import open_record
-from search.records import TrialRecord, read_record, write_record
-from search.rungs import RungScores, rung_scores, write_rung_scores
+from search.record_book import RecordBook
+from search.records import TrialRecord
 from search.spending import Spent, cap_met, read_sittings, spent_of
 from search.strategy.ladder import Job, next_job
 from search.strategy.observed import Observed
@@ -34,6 +34,8 @@ from trainers.metrics import Progress
 
 MAX_REJECTED = 1000
 """Samples beyond a constraint, in a row, after which a search ends."""
+REJECTED_IN_A_TURN = 50
+"""After so many, the books are given back for a moment."""
 
 
 class Ledger:
@@ -60,11 +62,10 @@ class Ledger:
         self._driver = driver
         self.stuck = ""
         """Why no more trials come although the budget is not spent; empty if they do."""
-        self._records: dict[str, TrialRecord] = {}
-        self._seen: dict[str, int] = {}
-        self._scores: RungScores | None = None
+        self._rejected = 0
+        self._book = RecordBook(folder, experiment.ladder)
         with books(folder):
-            self._refresh()
+            self._book.refresh()
             self._settle()
 
     def __getstate__(self) -> dict[str, object]:
@@ -74,7 +75,7 @@ class Ledger:
     @property
     def records(self) -> list[TrialRecord]:
         """All trials, by number."""
-        return sorted(self._records.values(), key=lambda record: record.number)
+        return sorted(self._book.by_key.values(), key=lambda record: record.number)
 
     @property
     def spent(self) -> Spent:
@@ -91,8 +92,9 @@ class Ledger:
     def is_finished(self) -> bool:
         """Whether the budget is spent: nothing runs, and nothing is left to run."""
         with books(self._folder):
-            self._refresh()
-            if any(record.status == "running" for record in self._records.values()):
+            self._book.refresh()
+            self._free_orphans()
+            if any(record.status == "running" for record in self._book.by_key.values()):
                 return False
             return bool(self.cap) or not (self._waiting() or self._dangling() or self._next())
 
@@ -104,7 +106,7 @@ class Ledger:
         other, `stuck` says so.
         """
         with books(self._folder):
-            self._refresh()
+            self._book.refresh()
             self._free_orphans()
             if self.cap:
                 return None
@@ -127,8 +129,8 @@ class Ledger:
     def report(self, key: str, progress: Progress, *, node: str) -> bool:
         """Files a report, which carries the whole history; returns whether the training goes on."""
         with books(self._folder):
-            self._refresh()
-            before = self._records[key]
+            self._book.refresh()
+            before = self._book.by_key[key]
             if before.status != "running" or before.driver != self._driver:
                 return False
             training = self.training(before)
@@ -153,8 +155,8 @@ class Ledger:
     def finish(self, key: str) -> None:
         """Files that the trial's driver ended without an error."""
         with books(self._folder):
-            self._refresh()
-            record = self._records[key]
+            self._book.refresh()
+            record = self._book.by_key[key]
             if record.status != "running" or record.driver != self._driver:
                 return
             if record.epochs >= record.config.epochs:
@@ -168,24 +170,23 @@ class Ledger:
     def fail(self, key: str, reason: str, error: str) -> None:
         """Files a failure as a result; the sampler is told that the trial failed."""
         with books(self._folder):
-            self._refresh()
-            record = self._records[key]
+            self._book.refresh()
+            record = self._book.by_key[key]
             if record.status == "running" and record.driver == self._driver:
                 self._fail(record, reason, error)
 
     def suspend(self) -> None:
         """Files that nothing of this driver's runs any more; what did can be resumed."""
         with books(self._folder):
-            self._refresh()
+            self._book.refresh()
             for record in self.records:
                 if record.status == "running" and record.driver == self._driver:
-                    update = {"status": "paused", "reason": self.cap}
-                    self._write(record.model_copy(update=update))
+                    self._set_free(record, self.cap)
 
     def rest(self) -> None:
         """Tells the study that paused trials will not go on; they do if the budget grows."""
         with books(self._folder):
-            self._refresh()
+            self._book.refresh()
             for record in self.records:
                 if record.status == "paused":
                     tell_end(self._study, self._experiment, record)
@@ -193,14 +194,14 @@ class Ledger:
     def retry_failed(self) -> int:
         """Queues the sample of every failed trial again, once; returns how many are queued."""
         with books(self._folder):
-            self._refresh()
-            retried = {record.retry_of for record in self._records.values()}
+            self._book.refresh()
+            retried = {record.retry_of for record in self._book.by_key.values()}
             failed = [r for r in self.records if r.status == "failed" and r.key not in retried]
             return sum(queue_retry(self._study, record) for record in failed)
 
     def _judge(self, before: TrialRecord, record: TrialRecord) -> bool:
         """Files a report in which no diagnosis ends the trial."""
-        self._records[record.key] = record  # decisions see what it has just shown
+        self._book.by_key[record.key] = record  # decisions see what it has just shown
         for epoch, check in record.checks:
             if epoch > before.epochs:
                 tell_check(self._study, record, epoch, check)
@@ -220,11 +221,11 @@ class Ledger:
         budget = self._experiment.budget.trials
         has_place = budget is None or self.spent.trials < budget
         may_start = (has_place and not is_exhausted(self._study)) or self._is_promised()
+        may_start = may_start and not self.stuck
         return next_job(self._observed(), self._experiment.ladder, may_start=may_start)
 
     def _next_job(self) -> TrialRecord | None:
-        rejection = ""
-        for _ in range(MAX_REJECTED):
+        for _ in range(REJECTED_IN_A_TURN):
             dangling = self._dangling()
             job = None if dangling else self._next()
             if job is not None and job.number is not None:
@@ -237,18 +238,21 @@ class Ledger:
             if isinstance(opened, TrialRecord):
                 if COPIES_ATTR in trial.user_attrs:
                     attrs = trial.user_attrs
-                    opened = inherit(self._experiment, opened, attrs, self._records)
+                    opened = inherit(self._experiment, opened, attrs, self._book.by_key)
+                self._rejected = 0
                 return self._begin(opened)
-            rejection = opened
-        self.stuck = (
-            f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials (the last "
-            f"one: {rejection}); start anew with wider constraints or another space"
-        )
-        return None
+            self._rejected += 1
+            if self._rejected >= MAX_REJECTED:
+                self.stuck = (
+                    f"the sampler proposed {MAX_REJECTED} samples in a row that cannot be trials "
+                    f"(the last one: {opened}); start anew with wider constraints or another space"
+                )
+                return None
+        return None  # others want the books meanwhile
 
     def _promote(self, key: str, level: int) -> TrialRecord:
         """Begins the next rung of a paused trial."""
-        return self._begin(climb(self._experiment, self._records[key], level))
+        return self._begin(climb(self._experiment, self._book.by_key[key], level))
 
     def _begin(self, record: TrialRecord) -> TrialRecord:
         update = {
@@ -260,7 +264,7 @@ class Ledger:
             "driver": self._driver,
         }
         self._write(record.model_copy(update=update))
-        return self._records[record.key]
+        return self._book.by_key[record.key]
 
     def _waiting(self) -> list[TrialRecord]:
         """Returns the trials that were interrupted on their way."""
@@ -277,7 +281,7 @@ class Ledger:
         return [
             Trial(self._study, trial._trial_id)  # pyright: ignore[reportPrivateUsage]
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if f"t{trial.number:05d}" not in self._records
+            if f"t{trial.number:05d}" not in self._book.by_key
         ]
 
     def _is_promised(self) -> bool:
@@ -287,6 +291,13 @@ class Ledger:
 
     def _observed(self) -> list[Observed]:
         return observe(self._experiment, self.records)
+
+    def _set_free(self, record: TrialRecord, reason: str) -> None:
+        """Pauses a trial that nobody runs any more, unless it had told of its last epoch."""
+        if record.epochs >= record.config.epochs:
+            self._close(record.model_copy(update={"status": "completed"}))
+        else:
+            self._write(record.model_copy(update={"status": "paused", "reason": reason}))
 
     def _fail(self, record: TrialRecord, reason: str, error: str) -> None:
         update = {"status": "failed", "reason": reason, "error": error}
@@ -301,7 +312,7 @@ class Ledger:
     def _settle(self) -> None:
         """Repairs what killed drivers left: tells the study what they only wrote into records."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            record = self._records.get(f"t{trial.number:05d}")
+            record = self._book.by_key.get(f"t{trial.number:05d}")
             if record is not None and record.status not in ("running", "paused"):
                 tell_end(self._study, self._experiment, record)
         queue_copies(self._experiment, self._study, self.records)
@@ -318,31 +329,13 @@ class Ledger:
             is_ours = record.driver == self._driver
             is_left = record.driver == own if is_ours else not is_alive(self._folder, record.driver)
             if record.status == "running" and is_left:
-                self._write(record.model_copy(update={"status": "paused"}))
-
-    def _refresh(self) -> None:
-        """Reads what other drivers have written since."""
-        for path in self._folder.trials.glob("*/record.json"):
-            changed = path.stat().st_mtime_ns
-            if self._seen.get(path.parent.name) != changed:
-                self._records[path.parent.name] = read_record(path)
-                self._seen[path.parent.name] = changed
-        self._share_scores()
+                self._set_free(record, "")
 
     def _write(self, record: TrialRecord) -> None:
-        path = self._folder.record(record.key)
-        write_record(path, record)
-        self._records[record.key], self._seen[record.key] = record, path.stat().st_mtime_ns
-        self._share_scores()
+        self._book.write(record)
         if record.status in ("running", "paused"):
             tell_columns(self._study, self._experiment, record)
         self._on_change(self.records)
-
-    def _share_scores(self) -> None:
-        scores = rung_scores(self._records.values(), self._experiment.ladder)
-        if scores != self._scores:
-            self._scores = scores
-            write_rung_scores(self._folder.rung_scores, scores)
 
 
 def _startup_seconds(record: TrialRecord, progress: Progress) -> float | None:

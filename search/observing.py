@@ -52,6 +52,12 @@ def objective_value(name: Objective, record: TrialRecord, check: Check) -> float
         case "unseen":
             return sum(one.value for one in check.unseen) / len(check.unseen)
         case "seconds":
-            return record.train_seconds / record.epochs * record.config.epochs
+            return seconds_of(record)
         case _:
             return measure(record.config)[name]
+
+
+def seconds_of(record: TrialRecord) -> float:
+    """Returns how long a trial trains to its last epoch at the pace of its latest training."""
+    progress = [one for _, one in record.trainings if one.history][-1]
+    return progress.train_seconds / progress.history[-1].epoch * record.config.epochs

@@ -3,7 +3,9 @@
 The untuned default is trained beside them at the same budget, once per search and seed.
 """
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -181,6 +183,7 @@ def _run_missing(
         return
     root = runs_folder(folder, missing[0].stage)
     for run in missing:
+        set_aside(root, run)
         write_full_run(root, run)
         config = training_of(experiment, run)
         write_atomically(root / run.key / "run.yaml", dump_config(config))
@@ -194,6 +197,20 @@ def _run_missing(
             ),
             on_poll=view.refresh,
         )
+
+
+def set_aside(root: Path, run: FullRun) -> None:
+    """Moves what an earlier config left under the run's key to `earlier/`: it is no part of it."""
+    path = root / run.key / "record.json"
+    if not path.exists():
+        return
+    before = FullRun.model_validate_json(path.read_text())
+    if before.config_hash == run.config_hash:
+        return
+    earlier = root / "earlier" / f"{run.key}-{before.config_hash}"
+    earlier.parent.mkdir(exist_ok=True)
+    shutil.rmtree(earlier, ignore_errors=True)  # the same config, begun and left twice
+    path.parent.rename(earlier)
 
 
 def close_run(

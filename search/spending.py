@@ -1,7 +1,7 @@
 """What a search has spent of its budget, and which cap it has met."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -102,7 +102,7 @@ def cap_met(budget: BudgetConfig, spent: Spent) -> str:
     return ""
 
 
-def price_of(node_types: Iterable[str], prices: dict[str, float]) -> float:
+def price_of(node_types: Iterable[str], prices: Mapping[str, float]) -> float:
     """Returns what an hour of the nodes costs.
 
     Raises:

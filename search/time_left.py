@@ -44,7 +44,7 @@ def estimate_seconds_left(
 
 
 def trial_seconds_left(record: TrialRecord, *, age_s: float) -> float | None:
-    """Returns the seconds to the trial's last epoch at its pace so far, checks included.
+    """Returns the seconds to where it is judged next at its pace so far, checks included.
 
     Args:
         age_s: Seconds since its latest epoch ended; only the epoch after that is believed done.
@@ -52,7 +52,8 @@ def trial_seconds_left(record: TrialRecord, *, age_s: float) -> float | None:
     if not record.epochs:
         return None
     pace = (record.train_seconds + record.check_seconds) / record.epochs
-    return max(0.0, pace * (record.config.epochs - record.epochs) - min(age_s, pace))
+    goal = record.config.epochs if record.goal is None else record.goal
+    return max(0.0, pace * (goal - record.epochs) - min(age_s, pace))
 
 
 def _spent(record: TrialRecord) -> float:

@@ -15,7 +15,9 @@ def new_events(before: TrialRecord | None, after: TrialRecord) -> list[str]:
         events.append(f"{after.key} started: {after.origin}, {after.config.epochs} epochs")
     elif after.sessions > before.sessions > 0:
         events.append(f"{after.key} resumed: session {after.sessions}, epoch {after.epochs}")
-    known = before.epochs if before else 0
+    known = 0
+    if before and before.progress and len(before.below) == len(after.below):
+        known = before.progress.history[-1].epoch if before.progress.history else 0
     told = before.progress.events if before and before.progress else ()
     history = after.progress.history if after.progress else ()
     if after.progress:
@@ -35,15 +37,16 @@ def first_line(text: str) -> str:
 
 
 def _epoch_events(record: TrialRecord, epoch: EpochMetrics) -> list[str]:
+    at = record.epochs_before + epoch.epoch
     events = [
-        f"{record.key} epoch {epoch.epoch}/{record.config.epochs} loss={epoch.train_loss:.3f} "
+        f"{record.key} epoch {at}/{record.config.epochs} loss={epoch.train_loss:.3f} "
         f"train_acc={epoch.train_accuracy:.3f} lr={epoch.lr:.3g} eps={epoch.eps:.4f}"
     ]
     if epoch.check:
         clean, robust = epoch.check.clean, epoch.check.robust
         low, high = robust.interval
         events.append(
-            f"{record.key} rung {epoch.epoch}: robust {robust.value:.3f} [{low:.3f}, {high:.3f}] "
+            f"{record.key} rung {at}: robust {robust.value:.3f} [{low:.3f}, {high:.3f}] "
             f"({robust.attack}, n={robust.n}), clean {clean.value:.3f}"
         )
     return events

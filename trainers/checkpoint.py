@@ -29,6 +29,8 @@ from trainers.differences import differing_paths
 from trainers.metrics import Progress
 
 BEST = "best.pt"
+TAIL = 4
+"""Parts of a path that name a checkpoint within its search: KEY/RUNG/checkpoint/FILE."""
 _NAME = re.compile(r"e\d{5}-s\d{6}\.pt")
 _DIGEST = 32
 """Bytes of a SHA-256."""
@@ -107,6 +109,16 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
     return path
 
 
+def _moved(config: TrialConfig, saved: TrialConfig) -> TrialConfig:
+    """Returns `config`, with the path of `saved` for its first weights where only a folder above
+    them has another place: a search and all its rungs may be moved."""
+    now, then = config.weights.init, saved.weights.init
+    if now == then or not now or Path(now).parts[-TAIL:] != Path(then).parts[-TAIL:]:
+        return config
+    weights = config.weights.model_copy(update={"init": then})
+    return config.model_copy(update={"weights": weights})
+
+
 def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState | None:
     """Reads the latest whole checkpoint of the trial `config` to the CPU; None if there is none.
 
@@ -126,7 +138,7 @@ def load_checkpoint(folder: Path, config: TrialConfig) -> TrainState | None:
             continue
         except FileNotFoundError:  # another trial that shares the folder has a later one
             return load_checkpoint(folder, config)
-        if differing := differing_paths(state.config, config):
+        if differing := differing_paths(state.config, _moved(config, state.config)):
             raise ValueError(f"{path} belongs to another config: {'; '.join(differing)}")
         for other in damaged:  # or it would count as the latest
             other.rename(other.with_suffix(".damaged"))

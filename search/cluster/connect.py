@@ -5,7 +5,7 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from ray.exceptions import (
     GetTimeoutError,
 )
 
-from search.cluster.capacity import cluster_capacity
+from search.cluster.capacity import NODE_GROUP, cluster_capacity
 from search.errors import UserError
 from search.resources import WorkersConfig
 from search.room import shortage
+from search.spending import DEFAULT_NODE, price_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "trainers", "evaluation", "search")
@@ -85,8 +86,17 @@ def describe_hardware() -> str:
 def node_types() -> list[str]:
     """Returns the type of each node that is alive, for its price; `default` where none is said."""
     labels = [node.get("Labels", {}) for node in ray.nodes() if node["Alive"]]
-    names = ("rampart/node-type", "ray.io/node-group")
-    return [next((one[name] for name in names if one.get(name)), "default") for one in labels]
+    names = ("rampart/node-type", NODE_GROUP)
+    return [next((one[name] for name in names if one.get(name)), DEFAULT_NODE) for one in labels]
+
+
+def require_prices(prices: Mapping[str, float]) -> None:
+    """Raises UserError if the budget has prices, but none for a node that is there."""
+    try:
+        if prices:
+            price_of(node_types(), prices)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _start_local() -> None:

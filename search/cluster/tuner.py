@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, RunConfig, TuneConfig, TuneError, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -16,9 +16,10 @@ from search.cluster.connect import node_types
 from search.cluster.driver import FAILURE, Failure, drive_trial
 from search.cluster.reaper import reap
 from search.config import ExperimentConfig
+from search.errors import NothingToShowError
 from search.folder import SearchFolder
 from search.ledger import Ledger
-from search.spending import Clock, price_of
+from search.spending import DEFAULT_NODE, Clock, price_of
 from search.trial_payload import trial_payload
 from trainers.metrics import NODE, PROGRESS, Progress
 
@@ -52,7 +53,13 @@ def run_trials(
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError as error:  # with the traceback of whatever was raised in our callbacks
+        cause = str(error).strip().splitlines()[-1]
+        raise NothingToShowError(
+            f"the search ended early: {cause}; `rampart resume` goes on with it"
+        ) from error
 
 
 class LedgerSearcher(Searcher):
@@ -76,7 +83,7 @@ class LedgerSearcher(Searcher):
             return None
         record = self._ledger.next_trial()
         if record is None:
-            if self._ledger.is_finished or self._ledger.stuck:
+            if self._ledger.is_finished:
                 return Searcher.FINISHED
             self._next_look = time.monotonic() + LOOK_S
             return None
@@ -151,7 +158,9 @@ class LedgerCallback(Callback):
             self._clock.tick(price_per_hour=self._price() if self._prices else 0.0)
 
     def _price(self) -> float:
-        return price_of(node_types(), self._prices)
+        # A node that came meanwhile may have no price: the start refuses only those of then.
+        prices = {DEFAULT_NODE: max(self._prices.values()), **self._prices}
+        return price_of(node_types(), prices)
 
 
 class CapStopper(Stopper):

@@ -33,7 +33,9 @@ def expected_values(
         line = _line([there[n] for n in rose], [expected[n] for n in rose])
         new = {n: line[0] + line[1] * seen for n, seen in there.items() if n not in expected}
         expected |= new
-    return expected
+    # What was shown above alone, where no line leads: as it is.
+    rest = {t.number: t.values[min(t.values)][objective] for t in trials}
+    return rest | expected
 
 
 def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

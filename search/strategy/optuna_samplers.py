@@ -143,7 +143,12 @@ class _SeededByTrial(BaseSampler):
             self._of(trial.number).after_trial(study, trial, state, values)
 
     def is_exhausted(self, study: optuna.Study) -> bool:
-        return isinstance(self._sampler, GridSampler) and self._sampler.is_exhausted(study)
+        if not isinstance(self._config, GridConfig):
+            return False
+        # GridSampler's own rule takes a point that is running for one to be tried again.
+        attrs = [trial.system_attrs for trial in study.get_trials(deepcopy=False)]
+        tried = {one["grid_id"] for one in attrs if "grid_id" in one}
+        return len(tried) >= grid_size(self._config, self._space)
 
     def _of(self, number: int) -> BaseSampler:
         if number != self._number:

@@ -23,6 +23,9 @@ from search.strategy.sampler_config import TpeConfig
 CANDIDATES = 96
 """That the model draws, to propose the best of; Optuna's 24 fall behind (RESULTS.md)."""
 ATTEMPTS = 12
+REJECTED_SEEN = 100
+"""The latest samples that could be no trials, of which the model is told."""
+_OVER = ("failed", "stopped")
 LOWEST = -1e9
 """Of what failed or could not be built: the model avoids its neighbourhood."""
 
@@ -45,12 +48,12 @@ def propose(
         rejected: Samples that could not become trials; the model avoids their neighbourhood.
     """
     draw = np.random.default_rng([sampler.seed, number])
-    told = sum(bool(t.values) or t.status == "failed" for t in trials) + len(rejected)
+    told = sum(bool(t.values) or t.status in _OVER for t in trials) + len(rejected)
     is_random = told < sampler.startup_trials or draw.random() < sampler.random_share
     there = [t for t in trials if t.values]
     objectives = len(there[0].values[there[0].highest]) if there else 1
     seen = [] if is_random or not there else _seen(trials, space, sampler, rejected, objectives)
-    known = [_encoded(t.params) for t in trials]
+    known = [_encoded(params) for params in (*(t.params for t in trials), *rejected)]
     sample: Sample = {}
     for attempt in range(ATTEMPTS):
         seed = int(draw.integers(2**31))
@@ -81,7 +84,7 @@ def _seen(
     lowest = [LOWEST] * objectives
     found: list[FrozenTrial] = []
     for trial in trials:
-        if trial.status == "failed":
+        if trial.status == "failed" or (trial.status == "stopped" and not trial.values):
             found.append(_trial(trial.params, space, state=TrialState.COMPLETE, values=lowest))
         elif trial.values:
             values = [of_one[trial.number] for of_one in at_end]
@@ -90,7 +93,8 @@ def _seen(
         elif trial.status == "running":
             found.append(_trial(trial.params, space, state=TrialState.RUNNING, values=None))
     return found + [
-        _trial(sample, space, state=TrialState.COMPLETE, values=lowest) for sample in rejected
+        _trial(sample, space, state=TrialState.COMPLETE, values=lowest)
+        for sample in rejected[-REJECTED_SEEN:]
     ]
 
 

@@ -1,5 +1,6 @@
 """Trials that pause at rungs and go on: promotions, rungs of their own, caps, retries, drivers."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from optuna.trial import TrialState
 from search.config import ExperimentConfig
 from search.drivers import registered
 from search.folder import SearchFolder
+from search.observing import observe
 from search.spending import Clock
 
 RANDOM = {"warm_start": [], "constraints": {}, "sampler": {"name": "random", "seed": 0}}
@@ -55,7 +57,7 @@ def test_a_search_ends_with_the_promised_shares_at_each_rung(tmp_path: Path) -> 
                 session.ledger.finish(record.key)
                 break
 
-    reached = dict.fromkeys((1, 2, 4), 0)
+    reached = Counter[int]()
     for record in session.ledger.records:
         for epoch, _ in record.checks:
             reached[epoch] += 1
@@ -297,3 +299,49 @@ def test_a_population_keeps_its_size_and_ends_at_the_last_rung(tmp_path: Path) -
     for record in records:
         if record.status == "completed":
             assert [epoch for epoch, _ in record.checks] == [1, 2, 4]
+
+
+def test_a_trial_that_told_of_its_last_epoch_is_complete_though_its_driver_was_killed(
+    tmp_path: Path,
+) -> None:
+    config = experiment(**{"ladder.decide": "none", "budget.trials": 1})
+    session = Session(tmp_path / "s", config)
+    record = session.open()
+    session.ledger.report(record.key, progress(50, 55, -1, 60), node="n")
+
+    again = Session(tmp_path / "s", config)  # the kill came before `finish`
+
+    assert again.ledger.records[0].status == "completed"
+    assert again.state(record) == TrialState.COMPLETE
+    assert again.ledger.is_finished
+
+
+def test_a_rung_that_was_added_pauses_a_trial_that_was_on_its_way_to_a_higher_one(
+    tmp_path: Path,
+) -> None:
+    one = Session(tmp_path / "s", experiment(**{"ladder.rungs": [1], "budget.trials": 3}))
+    low, high = one.run(50), one.run(60)
+    assert high.goal == 4
+    more = Session(tmp_path / "s", experiment(**{"ladder.rungs": [1, 2], "budget.trials": 3}))
+    again = more.open()
+    assert again.key == high.key
+
+    more.ledger.report(again.key, progress(60, 60), node="n")
+
+    paused = more.ledger.records[high.number]
+    assert (paused.status, paused.goal) == ("paused", 2)
+    assert low.status == "paused"
+
+
+def test_the_seconds_of_a_trial_do_not_depend_on_the_rung_it_is_in(tmp_path: Path) -> None:
+    config = experiment(objectives=["robust", "seconds"], **{"ladder.kind": "ladder"})
+    session = Session(tmp_path / "s", config)
+    for _ in range(2):
+        session.run(50)
+
+    record = session.open()
+    session.ledger.report(record.key, progress(-1, 55), node="n")
+
+    (seen,) = [t for t in observe(config, session.ledger.records) if t.number == record.number]
+    # One second an epoch, four epochs, at each level.
+    assert [values[1] for values in seen.values.values()] == [-4.0, -4.0]

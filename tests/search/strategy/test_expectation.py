@@ -42,3 +42,11 @@ def test_what_is_expected_lies_on_the_least_squares_line() -> None:
 
     assert [found[n] for n in range(5)] == y
     assert found[5] == pytest.approx(float(np.polyval(np.polyfit(x, y, 1), 5.0)))
+
+
+def test_what_was_shown_only_above_the_levels_in_use_is_taken_as_it_is() -> None:
+    trials = [_climbed(n, {0: (float(n),)}) for n in range(5)] + [_climbed(5, {1: (0.5,)})]
+
+    found = expected_values(trials, objective=0, at_least=3)
+
+    assert found == {0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 0.5}

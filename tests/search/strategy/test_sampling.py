@@ -116,3 +116,11 @@ def test_several_objectives_are_modelled_together() -> None:
     late = [loss(dict(t.params)) for t in trials[15:]]
     early = [loss(dict(t.params)) for t in trials[:5]]
     assert np.median(late) < np.median(early)
+
+
+def test_a_sample_that_could_be_no_trial_is_not_proposed_again() -> None:
+    space: Space = {name: SPACE[name] for name in ("act", "depths")}
+    rejected: list[Sample] = [{"act": act, "depths": [1, 1]} for act in ("relu", "gelu", "silu")]
+    sample = propose([], space, tpe(startup_trials=2), number=0, rejected=rejected)
+
+    assert sample["depths"] == [1, 2]
