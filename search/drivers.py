@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,20 +51,6 @@ def registered(folder: SearchFolder) -> Generator[str]:
 def is_alive(folder: SearchFolder, id_: str) -> bool:
     """Whether the driver is still at work; an empty id is nobody's."""
     return bool(id_) and is_held(_drivers(folder) / id_)
-
-
-def alive(folder: SearchFolder) -> list[str]:
-    """Returns the ids of all drivers at work, sorted."""
-    return sorted(path.name for path in _files(folder) if is_held(path))
-
-
-def abandoned(folder: SearchFolder, drivers: Mapping[str, str]) -> list[str]:
-    """Returns the keys of running trials whose driver is gone, given key -> id; within `books`.
-
-    Nobody else can claim them meanwhile, for claims are changes of the books, too.
-    """
-    there = set(alive(folder))
-    return [key for key, id_ in drivers.items() if id_ not in there]
 
 
 @contextmanager

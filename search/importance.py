@@ -22,7 +22,7 @@ from optuna.trial import FixedTrial, create_trial
 
 from search.observing import oriented
 from search.records import TrialRecord
-from search.space import Space, encode, suggest
+from search.space import Space, as_optuna
 from search.strategy.config import Objective
 from search.table import standing
 
@@ -55,7 +55,7 @@ def axis_importance(
     fANOVA needs all axes in all trials, and scikit-learn.
     """
     placed = [
-        (_frozen(record, space), (*place[:2], oriented(objective, record, check)))
+        (as_optuna(record.params, space), (*place[:2], oriented(objective, record, check)))
         for record in records
         if record.status in SCORED and (check := record.last_check) and (place := standing(record))
     ]
@@ -67,13 +67,6 @@ def axis_importance(
     return Importance(
         method=method, objective=objective, shares=shares, n=len(trials), reason=reason
     )
-
-
-def _frozen(record: TrialRecord, space: Space) -> FixedTrial:
-    """Returns the sample as Optuna encodes it, with the space that it was drawn from."""
-    fixed = FixedTrial({name: encode(value) for name, value in record.params.items()})
-    suggest(fixed, space)
-    return fixed
 
 
 def _shares(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import optuna
+from optuna.trial import FixedTrial
 
 from search.axes import (
     AnyAxis,
@@ -180,6 +181,13 @@ def first_branches(space: Space) -> Sample:
         for path, axis in space.items()
         if isinstance(axis, BranchAxis)
     }
+
+
+def as_optuna(sample: Mapping[str, Any], space: Space) -> FixedTrial:
+    """Returns a sample as Optuna knows it: encoded, with the distribution of each axis."""
+    trial = FixedTrial({name: encode(value) for name, value in sample.items()})
+    suggest(trial, space)
+    return trial
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Sample:

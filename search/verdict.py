@@ -162,8 +162,7 @@ def _comparable(
 ) -> tuple[list[tuple[FullRun, EvaluationResult]], dict[str, str]]:
     """Returns what was evaluated like the default, or else like the first, and why not the rest."""
     evaluated = [(run, result) for run, result in promoted if result is not None]
-    references = [result for run, result in evaluated if run.recipe == DEFAULT]
-    references += [result for _, result in evaluated]
+    like_these = [pair for pair in evaluated if pair[0].recipe == DEFAULT] + evaluated
     left_out = {
         run.key: first_line(run.reason) or "it has no result yet"
         for run, result in promoted
@@ -173,10 +172,16 @@ def _comparable(
     first: dict[str, FullRun] = {}
     for run, result in evaluated:
         like = first.setdefault(run.recipe, run)
-        if reason := why_incomparable(result, references[0]):
+        reference_run, reference = like_these[0]
+        if reason := why_incomparable(result, reference):
             left_out[run.key] = reason
         elif run.config.model_copy(update={"seed": like.config.seed}) != like.config:
             left_out[run.key] = f"its config differs from that of {like.key} in more than the seed"
+        elif run.config.epochs != reference_run.config.epochs:
+            left_out[run.key] = (
+                f"it trained {run.config.epochs} epochs, {reference_run.key} "
+                f"{reference_run.config.epochs}"
+            )
         else:
             compared.append((run, result))
     return compared, left_out

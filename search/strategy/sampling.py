@@ -13,9 +13,9 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.space import Sample, Space, encode, suggest
+from search.space import Sample, Space, as_optuna, encode, suggest
 from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
 from search.strategy.sampler_config import TpeConfig
@@ -127,8 +127,7 @@ def _ask(
 def _trial(
     params: Mapping[str, Any], space: Space, *, state: TrialState, values: Sequence[float] | None
 ) -> FrozenTrial:
-    fixed = FixedTrial(_encoded(params))
-    suggest(fixed, space)
+    fixed = as_optuna(params, space)
     return create_trial(
         state=state, values=values, params=fixed.params, distributions=fixed.distributions
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from search import drivers
-from search.drivers import abandoned, alive, books, is_alive, registered
+from search.drivers import books, is_alive, registered
 from search.errors import UserError
 from search.folder import SearchFolder
 
@@ -59,29 +59,25 @@ def count_up(root: Path) -> None:
 
 
 def test_a_driver_is_alive_while_it_is_registered(folder: SearchFolder) -> None:
-    assert alive(folder) == []
-
     with registered(folder) as first, registered(folder) as second:
         assert first != second
-        assert alive(folder) == sorted([first, second])
         assert is_alive(folder, first)
+        assert is_alive(folder, second)
 
-    assert alive(folder) == []
     assert not is_alive(folder, first)
+    assert not is_alive(folder, second)
     assert not is_alive(folder, "")
 
 
-def test_a_killed_driver_is_dead_at_once_and_its_trials_are_abandoned(folder: SearchFolder) -> None:
+def test_a_killed_driver_is_dead_at_once(folder: SearchFolder) -> None:
     with process(DRIVER, folder) as (driver, id_), registered(folder) as mine:
-        owners = {"t00001": id_, "t00002": mine, "t00003": ""}
         assert is_alive(folder, id_)
-        assert abandoned(folder, owners) == ["t00003"]
 
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
 
-        assert alive(folder) == [mine]
-        assert abandoned(folder, owners) == ["t00001", "t00003"]
+        assert not is_alive(folder, id_)
+        assert is_alive(folder, mine)
 
 
 def test_a_stopped_driver_is_alive(folder: SearchFolder) -> None:

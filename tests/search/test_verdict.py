@@ -215,6 +215,17 @@ def test_a_repetition_of_an_earlier_promotion_with_other_epochs_is_left_out() ->
     assert verdict.standings[1].seeds == (7,)
 
 
+def test_a_recipe_of_an_earlier_promotion_of_other_length_is_left_out() -> None:
+    best, default = evaluated("t00003", range(96)), evaluated("default", range(80))
+    run, outcome = evaluated("t00005", range(99))
+    shorter = run.model_copy(update={"config": run.config.model_copy(update={"epochs": 12})})
+
+    verdict = verdict_on(best, default, (shorter, outcome))
+
+    assert verdict.left_out == {"t00005": "it trained 12 epochs, default 30"}
+    assert {one.recipe for one in verdict.standings} == {"t00003", "default"}
+
+
 def test_one_recipe_alone_gets_no_verdict() -> None:
     runs = [evaluated("t00003", range(96)), evaluated("t00003", range(90), repeat=1)]
 
