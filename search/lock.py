@@ -1,4 +1,4 @@
-"""One process at a time works on a search or a run; the lock goes with it, however it dies."""
+"""One process at a time leads a search or trains a run; the lock goes with it, however it dies."""
 
 import fcntl
 import os

@@ -12,8 +12,8 @@ from trainers.metrics import Check, Progress
 
 Status = Literal["running", "paused", "completed", "stopped", "diagnosed", "failed"]
 """running: not told to the study yet. paused: it may go on, from its checkpoint. completed: trained
-to its last epoch. stopped: cut at a rung. diagnosed: ended by a failure that its curve shows.
-failed: see `reason`."""
+to its last epoch. stopped: over at a rung, after a lost race, or for want of time. diagnosed: ended
+by a failure that its curve shows. failed: see `reason`."""
 
 
 class RungTraining(Config):
@@ -29,21 +29,21 @@ class RungTraining(Config):
 
 
 class TrialRecord(Config):
-    """One trial of a search, or one promoted run."""
+    """One trial of a search."""
 
     key: str
     """Run key such as `t00003`; names the trial's folder and never changes."""
     number: int
     """Trial number in the Optuna study."""
     origin: str
-    """`recipe:NAME`, or the name of the sampler."""
+    """`recipe:NAME`, `study:NAME`, `copy:KEY`, or the name of the sampler."""
     params: dict[str, Any]
     """The sample: dotted path -> value."""
     config: TrialConfig
     config_hash: str
     status: Status
     reason: str
-    """Why it was stopped, diagnosed or failed; empty otherwise."""
+    """Why it was paused, stopped, diagnosed or failed; empty otherwise."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """All failures that its checks showed, each as it was told last; records of earlier versions
     have none."""
@@ -87,7 +87,7 @@ class TrialRecord(Config):
 
     @property
     def epochs(self) -> int:
-        """Epochs finished, of the training that got farthest."""
+        """Epochs finished, counted through to its latest training."""
         ends = [before + p.history[-1].epoch for before, p in self.trainings if p.history]
         return ends[-1] if ends else 0
 

@@ -38,6 +38,10 @@ TIE_SE = 2.0
 DEFAULT = "default"
 
 
+SAME_COST = 0.05
+"""Relative differences of training time up to this one are none."""
+
+
 class Gap(Config):
     """How much more robust one recipe is than another, as a fraction, on the same images."""
 
@@ -238,7 +242,10 @@ def _cost(pairs: Sequence[tuple[FullRun, EvaluationResult]]) -> tuple[float, flo
 
 def _winner(standings: Sequence[Standing]) -> str:
     tied = [one for one in standings if one.behind is None or not one.behind.is_resolved]
-    return min(tied, key=lambda one: (one.train_seconds, one.params_m)).recipe
+    least = min(one.train_seconds for one in tied)
+    # Seconds of equal work differ by as much: the machine's noise must not decide.
+    cheap = [one for one in tied if one.train_seconds <= least * (1 + SAME_COST)]
+    return min(cheap, key=lambda one: (one.params_m, -one.robust)).recipe
 
 
 def _standing_text(one: Standing, verdict: Verdict) -> str:

@@ -58,7 +58,7 @@ class LadderConfig(Config):
     the epochs that it has more."""
     race: RaceConfig
     """When a check at a rung ends early; not at the last epoch, whose score promotes. A trial that
-    loses a race is over."""
+    loses a race is over. Only where `decide` is promote or stop, and `objectives` is [robust]."""
 
     @property
     def top(self) -> int:
@@ -91,6 +91,10 @@ class LadderConfig(Config):
             )
         if self.growth and self.decide != "promote":
             raise ValueError(f"growth needs decide=promote, got decide={self.decide}")
+        if self.tolerance and not self.growth:
+            raise ValueError("tolerance is read only with growth=true; leave it out")
+        if self.bracket_by and self.decide == "none":
+            raise ValueError("bracket_by needs rungs that decide; set decide=promote or stop")
         if self.kind == "ladder" and self.decide in ("none", "median"):
             raise ValueError(
                 f"decide={self.decide} needs kind=asha: the rungs of kind=ladder are trainings of "
@@ -133,7 +137,8 @@ class BudgetConfig(Config):
     device_hours: float | None = Field(default=None, gt=0)
     """Of GPUs, or of CPU cores where trials have no GPU, while trials hold them."""
     spend: float | None = Field(default=None, gt=0)
-    """In the currency of `prices`: the nodes of the cluster, while the search runs."""
+    """In the currency of `prices`: the nodes of the cluster, while the search runs. Each driver
+    that joins counts the nodes of its own cluster."""
     prices: dict[str, Annotated[float, Field(ge=0)]] = Field(default={})
     """Node type -> price of an hour. The type is the node's label `rampart/node-type` or
     `ray.io/node-group`; `default` stands for any other."""

@@ -31,7 +31,8 @@ class GpConfig(_SamplerConfig):
 
     name: Literal["gp"]
     startup_trials: int = Field(default=10, ge=1)
-    """Random trials before the model is trusted; only completed ones count."""
+    """Random trials before the model is trusted. Only completed ones count, as in all it learns
+    from: beside a ladder that stops most trials, these are few."""
 
 
 class RandomConfig(_SamplerConfig):
@@ -61,7 +62,8 @@ class GridConfig(_SamplerConfig):
 
 class _GeneticConfig(_SamplerConfig):
     population_size: int = Field(default=50, ge=2)
-    """Trials of a generation; the first is random. Optuna's default is 50."""
+    """Trials of a generation; the first is random. Only completed ones count, so take
+    `ladder.decide: none`. Optuna's default is 50."""
     crossover: Literal["uniform", "blxalpha", "sbx", "spx", "undx", "vsbx"] = "uniform"
     """How numbers are inherited; choices always come from either parent. `spx` and `undx` have
     three parents, the others two."""
@@ -110,7 +112,8 @@ class CmaesConfig(_SamplerConfig):
     population_size: int = Field(default=0, ge=0)
     """Trials of a generation, 4 or more; 0: 4 + floor(3 ln(axes))."""
     startup_trials: int = Field(default=1, ge=1)
-    """Random trials before the first generation; only completed ones count."""
+    """Random trials before the first generation; only completed ones count, as in all of it: take
+    `ladder.decide: none`."""
 
     @model_validator(mode="after")
     def _has_two_parents(self) -> "CmaesConfig":

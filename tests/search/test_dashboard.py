@@ -21,10 +21,11 @@ from search.space import suggest
 from search.study import create_study, open_study
 
 COMMAND = """
-import sys
+import signal, sys
 from pathlib import Path
 from rich.console import Console
 from search.dashboard import dashboard
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from search.folder import SearchFolder
 dashboard(SearchFolder(root=Path(sys.argv[1])), port=0, console=Console())
 """

@@ -226,6 +226,20 @@ def test_a_recipe_of_an_earlier_promotion_of_other_length_is_left_out() -> None:
     assert {one.recipe for one in verdict.standings} == {"t00003", "default"}
 
 
+def test_a_tie_at_the_same_cost_but_for_noise_goes_to_the_more_robust() -> None:
+    first, second = evaluated("t00003", range(96)), evaluated("t00005", range(94))
+    run, outcome = second
+    assert run.progress is not None
+    epochs = [
+        one.model_copy(update={"seconds": 0.97 * one.seconds}) for one in run.progress.history
+    ]
+    faster = run.progress.model_copy(update={"history": tuple(epochs)})
+
+    verdict = verdict_on(first, (run.model_copy(update={"progress": faster}), outcome))
+
+    assert verdict.winner == "t00003"
+
+
 def test_one_recipe_alone_gets_no_verdict() -> None:
     runs = [evaluated("t00003", range(96)), evaluated("t00003", range(90), repeat=1)]
 
