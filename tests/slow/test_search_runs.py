@@ -129,7 +129,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_a_failing_trial_is_a_ro
         "warm_start=[]",
         "budget.trials=3",
         "ladder.rungs=[]",
-        "sampler={name: random, seed: 10}",
+        "sampler={name: random, seed: 14}",
         NOTHING_TO_PROMOTE,
     ]
     process = start(["search", str(DEMO), *overrides], tmp_path)
@@ -195,7 +195,7 @@ def test_two_searches_at_once_disturb_neither_though_one_runs_out_of_memory(
         "space={model.widths: {choice: [[16, 32], [16, 4000000]]}}",
         "warm_start=[]",
         "ladder.rungs=[]",
-        "sampler={name: random, seed: 10}",
+        "sampler={name: random, seed: 14}",
     ]
     sane = start(["search", str(DEMO), *shared, "name=sane"], tmp_path)
     huge = start(["search", str(DEMO), *shared, *widths, "name=huge"], tmp_path)
