@@ -28,7 +28,7 @@ from models.registry import build_model
 from search.config import ExperimentConfig
 from search.load import load_experiment
 from search.overrides import with_overrides
-from search.space import BranchAxis
+from search.space.space import BranchAxis
 from trainers.config import TrialConfig
 from trainers.data.images import ImageSet
 from trainers.data.load import load_held_out, load_train

@@ -16,12 +16,12 @@ from benchmarks.early_check import CPU
 from evaluation.config import EarlyCheckConfig
 from evaluation.early import early_flags
 from models.config import Config
-from search.candidate import build_trial, recipe_sample
 from search.config import ExperimentConfig
-from search.constraints import measure, violations
 from search.overrides import with_overrides
 from search.recipes import RECIPES
-from search.space import suggest
+from search.space.candidate import build_trial, recipe_sample
+from search.space.constraints import measure, violations
+from search.space.space import suggest
 from trainers.atomic import write_atomically
 from trainers.checkpoint import find_checkpoint, load_model, save_checkpoint
 from trainers.config import TrialConfig

@@ -1,7 +1,8 @@
 """A whole search without Ray: the same books, decisions and trainings, in processes of this host.
 
 For benchmarks and kill tests, where starting Ray for each trial would cost more than the trial. The
-books (`search/ledger.py`) do not know the difference; a killed one is resumed by calling it again.
+books (`search/books/ledger.py`) do not know the difference; a killed one is resumed by calling it
+again.
 """
 
 import traceback
@@ -11,14 +12,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from search.books.drivers import registered
+from search.books.ledger import Ledger
+from search.books.spending import Clock
+from search.books.study import create_study, open_study
+from search.books.trial_payload import trial_payload
 from search.config import ExperimentConfig
-from search.drivers import registered
 from search.folder import SearchFolder
-from search.ledger import Ledger
 from search.payload import DriverPayload
-from search.spending import Clock
-from search.study import create_study, open_study
-from search.trial_payload import trial_payload
 from trainers.metrics import Progress
 
 _SPAWN = get_context("spawn")
@@ -40,7 +41,7 @@ def run_locally(folder: SearchFolder, experiment: ExperimentConfig, *, workers: 
         folder.root.mkdir(parents=True, exist_ok=True)
         create_study(folder, experiment)
     with registered(folder) as driver:
-        clock = Clock(folder.sittings / f"{driver}.json")
+        clock = Clock(folder.sittings / f"{driver}.json", cluster="")
         ledger = Ledger(
             folder,
             experiment,

@@ -22,12 +22,12 @@ from rich.table import Table
 from benchmarks.local_search import run_locally
 from evaluation.paired import compare_paired
 from evaluation.result import EvaluationResult
+from search.books.records import read_records
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.load import load_experiment
 from search.overrides import with_overrides
-from search.promotion import cost_among, select_for_promotion
-from search.records import read_records
+from search.promotion.choice import cost_among, select_for_promotion
 from trainers.atomic import write_atomically
 from trainers.config import TrialConfig, config_hash
 

@@ -7,7 +7,7 @@ also while it runs. Nothing is imported before one of them is asked for.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.study_frame import load_full_runs, load_rungs, load_study
+    from search.results.study_frame import load_full_runs, load_rungs, load_study
 
 __all__ = ["load_full_runs", "load_rungs", "load_study"]
 
@@ -16,6 +16,6 @@ def __getattr__(name: str) -> object:
     """Imports a function of `__all__` at its first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from search import study_frame
+    from search.results import study_frame
 
     return getattr(study_frame, name)

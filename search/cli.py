@@ -13,12 +13,12 @@ from types import FrameType
 
 from rich.console import Console
 
-from search import commands, data_commands
-from search.analyse_command import analyse
-from search.arguments import parse
+from search.commands import data, searches
+from search.commands.analyse import analyse
+from search.commands.arguments import parse
+from search.commands.evaluate import evaluate
+from search.commands.export import export
 from search.errors import NothingToShowError, UserError
-from search.evaluate_command import evaluate
-from search.export_command import export
 from search.load import dump_config, load_experiment, load_training, with_recipe
 from search.overrides import parse_overrides
 from search.places import find_search
@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case "search":
             overrides = parse_overrides(arguments.overrides)
             experiment = load_experiment(Path(arguments.config), overrides)
-            commands.search(experiment, address=arguments.address, console=console)
+            searches.search(experiment, address=arguments.address, console=console)
         case "plan" | "doctor":
             _run_plan(arguments, console)
         case "resume":
@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         case "train":
             overrides = parse_overrides(arguments.overrides)
             config = load_training(Path(arguments.config), overrides)
-            from search.train_command import train  # imports Ray
+            from search.commands.train import train  # imports Ray
 
             train(
                 config,
@@ -79,13 +79,13 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
                 console=console,
             )
         case "status":
-            commands.status(find_search(arguments.name), console)
+            searches.status(find_search(arguments.name), console)
         case "report":
-            commands.report(find_search(arguments.name), console)
+            searches.report(find_search(arguments.name), console)
         case "recipe":
             _run_recipe(arguments, console)
         case "models":
-            from search.models_page import models_page, named_yaml
+            from search.commands.models_page import models_page, named_yaml
 
             if arguments.name is None:
                 console.print(models_page())
@@ -93,16 +93,16 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
                 section = named_yaml(arguments.name, stem=arguments.stem)
                 console.out(section, highlight=False, end="")
         case "cost":
-            from search.cost_page import cost_page
+            from search.plan.cost_page import cost_page
 
             overrides = parse_overrides(arguments.overrides)
             console.print(cost_page(load_experiment(Path(arguments.config), overrides)))
         case "dashboard":
-            from search.dashboard import dashboard
+            from search.live.dashboard import dashboard
 
             dashboard(find_search(arguments.name), port=arguments.port, console=console)
         case "compare":
-            console.print(commands.compare(arguments.first, arguments.second))
+            console.print(searches.compare(arguments.first, arguments.second))
         case "export":
             checkpoint, file = Path(arguments.checkpoint), Path(arguments.file)
             export(checkpoint, file, arguments.layout, console)
@@ -120,11 +120,11 @@ def _run_plan(arguments: argparse.Namespace, console: Console) -> None:
     path = arguments.config
     experiment = None if path is None else load_experiment(Path(path), overrides)
     if arguments.command == "doctor":
-        from search.doctor import doctor
+        from search.doctor.examine import doctor
 
         doctor(experiment, address=arguments.address, console=console)
     elif experiment is not None:
-        from search.plan_page import plan_page
+        from search.plan.page import plan_page
 
         console.print(plan_page(experiment, with_timing=not arguments.no_timing))
 
@@ -135,9 +135,9 @@ def _run_resume(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.join:
         if overrides or added or arguments.retry_failed:
             raise UserError("--join goes on with the search as it is; leave the other changes out")
-        commands.join(folder, address=arguments.address, console=console)
+        searches.join(folder, address=arguments.address, console=console)
         return
-    commands.resume(
+    searches.resume(
         folder,
         overrides=overrides,
         added=added,
@@ -149,7 +149,7 @@ def _run_resume(arguments: argparse.Namespace, console: Console) -> None:
 
 def _run_promote(arguments: argparse.Namespace, console: Console) -> None:
     asked = {"rule": arguments.rule, "top_k": arguments.top, "seeds": arguments.seeds}
-    commands.promote(
+    searches.promote(
         find_search(arguments.name),
         changes={name: value for name, value in asked.items() if value is not None},
         trials=tuple(arguments.trial),
@@ -172,9 +172,9 @@ def _run_data(arguments: argparse.Namespace, console: Console) -> None:
     source = Path(arguments.source).absolute()
     if arguments.action == "pack":
         dest = Path(arguments.dest).absolute()
-        data_commands.pack_source(source, dest, overrides, console=console)
+        data.pack_source(source, dest, overrides, console=console)
     else:
-        data_commands.check_source(source, overrides, console=console)
+        data.check_source(source, overrides, console=console)
 
 
 def _way_on(arguments: argparse.Namespace) -> str:

@@ -7,17 +7,17 @@ from pydantic import Field, model_validator
 from evaluation.config import EarlyCheckConfig, ReferenceConfig
 from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config
-from search.axes import Axis, BranchAxis, contains
-from search.candidate import build_trial, recipe_sample
-from search.constraints import Constraints, check_countable
+from search.books.storage import check_storage
 from search.errors import UserError
 from search.overrides import with_overrides
-from search.promotion_config import Overrides, PromotionConfig
+from search.promotion.config import Overrides, PromotionConfig
 from search.recipes import find_recipe
 from search.resources import ResourcesConfig, check_workers
-from search.space import leaf_axes
-from search.space_rules import PINNED_IN_FULL_RUNS, blaming, check_space, refuse
-from search.storage import check_storage
+from search.space.axes import Axis, BranchAxis, contains
+from search.space.candidate import build_trial, recipe_sample
+from search.space.constraints import Constraints, check_countable
+from search.space.rules import PINNED_IN_FULL_RUNS, blaming, check_space, refuse
+from search.space.space import leaf_axes
 from search.strategy.config import BudgetConfig, LadderConfig, Objective, StudyStart
 from search.strategy.optuna_samplers import check_sampler
 from search.strategy.sampler_config import AnySampler

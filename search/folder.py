@@ -27,12 +27,12 @@ class SearchFolder:
 
     @property
     def rung_scores(self) -> Path:
-        """What trials showed at their rungs, for the workers of others; see `search/rungs.py`."""
+        """What trials showed at their rungs, for workers of others (`search/books/rungs.py`)."""
         return self.root / "rungs.json"
 
     @property
     def sittings(self) -> Path:
-        """What each process that worked on the search took; see `search/spending.py`."""
+        """What each process that worked on the search took; see `search/books/spending.py`."""
         return self.root / "sittings"
 
     @property

@@ -12,7 +12,7 @@ from search.config import ExperimentConfig
 from search.errors import UserError, explain
 from search.overrides import override_or_refuse, with_overrides
 from search.recipes import find_recipe, overrides_for
-from search.space import ChoiceAxis
+from search.space.space import ChoiceAxis
 from search.training import TrainingConfig
 
 C = TypeVar("C", bound=Config)

@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from search.errors import UserError
+
+_LOOK_S = 0.02
+_LOOKS = 10
 
 
 class Held:
@@ -73,7 +77,7 @@ def locked(root: Path, *, again: str) -> Generator[None]:
     """
     path = root / "lock"
     try:
-        held = hold(path)
+        held = _hold_patiently(path)
     except OSError as error:
         raise UserError(f"{root} cannot be written: {error.strerror}") from error
     if held is None:
@@ -84,6 +88,15 @@ def locked(root: Path, *, again: str) -> Generator[None]:
     with held:
         held.write(str(os.getpid()))
         yield
+
+
+def _hold_patiently(path: Path) -> Held | None:
+    """Tries more than once: one who only asks `is_held` holds it for an instant."""
+    for _ in range(_LOOKS):
+        if (held := hold(path)) is not None:
+            return held
+        time.sleep(_LOOK_S)
+    return None
 
 
 def is_locked(root: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from evaluation.config import EarlyCheckConfig
 from models.config import Config
+from search.books.rungs import RungRace
 from search.resources import WorkersConfig
-from search.rungs import RungRace
 from trainers.config import CheckpointsConfig, TrialConfig
 
 

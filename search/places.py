@@ -48,7 +48,7 @@ def create_folder(experiment: ExperimentConfig) -> SearchFolder:
     Raises:
         UserError: If the name is taken or the folder cannot be written.
     """
-    from search.study import create_study
+    from search.books.study import create_study
 
     def fill(draft: Path) -> None:
         drafted = SearchFolder(root=draft)

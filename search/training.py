@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from evaluation.config import EarlyCheckConfig
 from evaluation.diagnosis_config import DiagnosisConfig
 from models.config import Config
-from search.log_targets import LogTarget
+from search.live.log_targets import LogTarget
 from search.resources import WorkersConfig, check_workers
 from trainers.config import CheckpointsConfig, TrialConfig
 

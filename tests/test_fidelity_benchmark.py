@@ -10,8 +10,8 @@ from benchmarks.early_check import DEMO, Flags, kendall_tau
 from benchmarks.fidelity import bootstrap, checked, epochs_to, judged, lost_by_keeping
 from benchmarks.fidelity_runs import Outcome, Outcomes, draw_configs, perform, plan
 from search.config import ExperimentConfig
-from search.constraints import measure, violations
 from search.load import load_experiment
+from search.space.constraints import measure, violations
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from benchmarks.replay.strategies import STRATEGIES, ladder
 from benchmarks.replay.tables import load_package
 from benchmarks.replay.task import EPOCHS, Task, Values, choice, draw_sample, hypervolume, whole
 from benchmarks.replay.tasks import DEVELOPMENT, TEST, find_task
-from search.space import LogUniformAxis, Sample, Space, UniformAxis
+from search.space.space import LogUniformAxis, Sample, Space, UniformAxis
 from search.strategy.observed import Observed
 from search.strategy.sampler_config import TpeConfig
 from search.strategy.sampling import propose

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Sequence
 
 from benchmarks.replay.task import EPOCHS
-from search.space import Sample
+from search.space.space import Sample
 
 DECAY = 0.6
 UNEVENNESS = 0.8

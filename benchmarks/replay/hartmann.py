@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.replay.curves import remaining
 from benchmarks.replay.task import Task, Values, typical_quality
-from search.space import Sample, UniformAxis
+from search.space.space import Sample, UniformAxis
 
 ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
 EARLY = {3: np.array([0.4, 0.0, -0.2, 1.0]), 6: np.array([0.4, 0.0, 1.0, -0.2])}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from search.space import (
+from search.space.space import (
     ChoiceAxis,
     FixedAxis,
     IntAxis,

@@ -12,7 +12,15 @@ from optuna.study import StudyDirection
 
 from benchmarks.replay.parzen import Array, Axes, propose_by_tpe
 from benchmarks.replay.task import draw_sample
-from search.space import ChoiceAxis, IntAxis, LogUniformAxis, Sample, Space, leaf_axes, suggest
+from search.space.space import (
+    ChoiceAxis,
+    IntAxis,
+    LogUniformAxis,
+    Sample,
+    Space,
+    leaf_axes,
+    suggest,
+)
 from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
 from search.strategy.sampler_config import TpeConfig

@@ -35,7 +35,7 @@ from benchmarks.replay.task import (
     typical_quality,
     whole,
 )
-from search.space import LogUniformAxis, Sample, Space
+from search.space.space import LogUniformAxis, Sample, Space
 
 AUGMENTATIONS = ("mixup", "cutmix", "randaug", "erase")
 TABLE_IX = {

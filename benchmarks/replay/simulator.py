@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from benchmarks.replay.task import EPOCHS, Task, Values, front
-from search.space import Sample
+from search.space.space import Sample
 
 PLACES = 4
 SPEED_SD = 0.1

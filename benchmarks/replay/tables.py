@@ -30,7 +30,7 @@ from benchmarks.replay.task import (
     typical_quality,
     whole,
 )
-from search.space import AnyAxis, Sample, Space
+from search.space.space import AnyAxis, Sample, Space
 
 POINTS = 0.3
 """Of accuracy, in percent: how much one number differs from the mean of its configuration."""

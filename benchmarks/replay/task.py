@@ -5,7 +5,15 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from search.space import ChoiceAxis, IntAxis, LogUniformAxis, Sample, Space, UniformAxis, leaf_axes
+from search.space.space import (
+    ChoiceAxis,
+    IntAxis,
+    LogUniformAxis,
+    Sample,
+    Space,
+    UniformAxis,
+    leaf_axes,
+)
 from search.strategy.ranking import pareto_fronts
 
 EPOCHS = 27

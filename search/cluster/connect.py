@@ -18,14 +18,13 @@ from ray.exceptions import (
     GetTimeoutError,
 )
 
+from search.books.spending import DEFAULT_NODE, price_of
 from search.cluster.capacity import NODE_GROUP, cluster_capacity
 from search.errors import UserError
 from search.resources import WorkersConfig
 from search.room import shortage
-from search.spending import DEFAULT_NODE, price_of
+from search.source import ROOMS, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("models", "trainers", "evaluation", "search")
 _PROBE_S = 120
 
 # Read by Ray in this process, and passed on to every worker.
@@ -90,6 +89,11 @@ def node_types() -> list[str]:
     return [next((one[name] for name in names if one.get(name)), DEFAULT_NODE) for one in labels]
 
 
+def cluster_address() -> str:
+    """Returns what tells the cluster that this process is connected to from others."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def require_prices(prices: Mapping[str, float]) -> None:
     """Raises UserError if the budget has prices, but none for a node that is there."""
     try:
@@ -114,7 +118,7 @@ def _join(address: str) -> None:
             address=address,
             runtime_env={
                 "env_vars": _ENVIRONMENT,
-                "py_modules": [str(ROOT / package) for package in PACKAGES],
+                "py_modules": [str(ROOT / package) for package in ROOMS],
             },
             **_quiet(),
         )

@@ -25,12 +25,12 @@ from ray.util.state.exception import DataSourceUnavailable, RayStateApiException
 
 from search.cluster.capacity import cluster_capacity, staying_nodes
 from search.cluster.connect import connected
+from search.doctor.folder_checks import mount_of
+from search.doctor.health import ClusterFacts, FolderFacts, GpuFacts, NodeFacts, Question
+from search.doctor.versions import installed
 from search.errors import UserError
-from search.folder_checks import mount_of
-from search.health import ClusterFacts, FolderFacts, GpuFacts, NodeFacts, Question
+from search.live.trial_events import first_line
 from search.resources import WorkersConfig
-from search.trial_events import first_line
-from search.versions import installed
 
 LOOK_S = 120
 """The first task on a node waits for our packages to come there."""

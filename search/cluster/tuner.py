@@ -12,15 +12,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from search.books.ledger import Ledger
+from search.books.spending import DEFAULT_NODE, Clock, price_of
+from search.books.trial_payload import trial_payload
 from search.cluster.connect import node_types
 from search.cluster.driver import FAILURE, Failure, drive_trial
 from search.cluster.reaper import reap
 from search.config import ExperimentConfig
 from search.errors import NothingToShowError
 from search.folder import SearchFolder
-from search.ledger import Ledger
-from search.spending import DEFAULT_NODE, Clock, price_of
-from search.trial_payload import trial_payload
 from trainers.metrics import NODE, PROGRESS, Progress
 
 DRIVER_RESOURCES = {"node:__internal_head__": 0.001}

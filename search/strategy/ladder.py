@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
-from search.asha import keeps_going
+from search.strategy.asha import keeps_going
 from search.strategy.config import LadderConfig
 from search.strategy.observed import Observed
 from search.strategy.population import gives_way

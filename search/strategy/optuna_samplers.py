@@ -24,7 +24,7 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from search.axes import (
+from search.space.axes import (
     AnyLeafAxis,
     BranchAxis,
     ChoiceAxis,
@@ -34,7 +34,7 @@ from search.axes import (
     axis_ends,
     encode,
 )
-from search.space import Space
+from search.space.space import Space
 from search.strategy.sampler_config import (
     AnySampler,
     CmaesConfig,

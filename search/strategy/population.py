@@ -14,8 +14,8 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 
-from search.axes import IntAxis, LogUniformAxis, UniformAxis
-from search.space import Sample, Space, leaf_axes, suggest
+from search.space.axes import IntAxis, LogUniformAxis, UniformAxis
+from search.space.space import Sample, Space, leaf_axes, suggest
 from search.strategy.config import LadderConfig
 from search.strategy.observed import Observed
 from search.strategy.ranking import scores

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.space import Sample, Space, as_optuna, encode, suggest
+from search.space.space import Sample, Space, as_optuna, encode, suggest
 from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
 from search.strategy.sampler_config import TpeConfig

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from base_trial import base_trial
 from PIL import Image
+from repository import ROOT
 from stored_factory import stored_trial
 
 from evaluation.crop import centre_crop, read_images
@@ -35,7 +36,6 @@ from trainers.data.source import Source
 from trainers.data.subsets import IMAGENET_100, imagenet_100
 from trainers.threat import ThreatModel
 
-ROOT = Path(__file__).parents[2]
 TRAINED = ThreatModel(norm="l2", eps=0.5)
 IDS = robustbench_ids()
 CLASSES = imagenet_classes()

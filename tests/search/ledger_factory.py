@@ -5,16 +5,16 @@ from typing import Any
 
 from diagnosis_factory import probe
 from optuna.trial import TrialState
+from repository import DEMO
 
+from search.books.ledger import Ledger
+from search.books.records import TrialRecord
+from search.books.study import create_study, open_study
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
-from search.ledger import Ledger
 from search.load import load_experiment
-from search.records import TrialRecord
-from search.study import create_study, open_study
 from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
 
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 N = 100
 
 
@@ -27,6 +27,12 @@ def experiment(**overrides: Any) -> ExperimentConfig:
         **overrides,
     }
     return load_experiment(DEMO, changes)
+
+
+def promoting(**changes: Any) -> ExperimentConfig:
+    """A search that promotes; its base has 4 epochs, and rungs at 1 and 2."""
+    random = {"warm_start": [], "constraints": {}, "sampler": {"name": "random", "seed": 0}}
+    return experiment(**{"ladder.decide": "promote", **random, **changes})
 
 
 class Session:
@@ -58,6 +64,10 @@ class Session:
 
     def state(self, record: TrialRecord) -> TrialState:
         return self.study.get_trials(deepcopy=False)[record.number].state
+
+
+def statuses(session: Session) -> list[str]:
+    return [record.status for record in session.ledger.records]
 
 
 def progress(*robust: int, first_step_at: float = 0.0) -> Progress:

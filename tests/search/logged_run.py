@@ -6,8 +6,8 @@ from pathlib import Path
 from diagnosis_factory import DIAGNOSIS
 from records_factory import check, progress, trial_config
 
-from search.log_targets import LogTarget
-from search.run_logs import run_logs
+from search.live.log_targets import LogTarget
+from search.live.run_logs import run_logs
 from trainers.metrics import EpochMetrics, Progress
 
 

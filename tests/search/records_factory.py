@@ -11,10 +11,10 @@ from diagnosis_factory import DIAGNOSIS, probe
 
 from evaluation.engine.stages import version_attacks
 from evaluation.result import EvaluationResult
+from search.books.records import FullRun, Status, TrialRecord, write_record
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.overrides import with_overrides
-from search.records import FullRun, Status, TrialRecord, write_record
 from trainers.atomic import write_atomically
 from trainers.config import TrialConfig, config_hash
 from trainers.metrics import Accuracy, Check, EpochMetrics, Progress

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from jpeg_folder import make_folder, truncate
+from repository import DEMO
 from stored_factory import stored_trial
 
 from search.cli import main
@@ -25,7 +26,6 @@ from trainers.data.images import ImageSet
 from trainers.group import alone
 from trainers.session import begin_session, state_of
 
-DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
 TWO_CLASSES = {"num_classes": 2, "select_images": 4, "test_images": 4, "test_path": "other"}
 
 
@@ -42,7 +42,7 @@ def search(**data: Any) -> list[str]:
         "warm_start=[]",
         "promotion.overrides={}",
     ]
-    return ["search", DEMO, f"base.data={json.dumps(fields)}", *small]
+    return ["search", str(DEMO), f"base.data={json.dumps(fields)}", *small]
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from repository import DEMO
 
 from search.cli import main
 
-DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
 LR = "space={optim.lr: {log_uniform: [1.0e-4, 1.0e-2]}}"
 CMAES = "sampler={name: cmaes, seed: 0}"
 PLAIN = [LR, "warm_start=[]", "constraints={}"]
@@ -88,7 +88,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  
 def test_a_mistake_in_a_search_is_one_message_with_its_field(
     overrides: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["search", DEMO, *overrides]) == 2
+    assert main(["search", str(DEMO), *overrides]) == 2
 
     said = capsys.readouterr().err
     assert words in said

@@ -10,17 +10,17 @@ import yaml
 from base_trial import TIMM
 from checkpoint_factory import save_untrained
 from records_factory import record, search_folder, search_records, trial_config
+from repository import DEMO
 
 from models.layouts import read_state
-from search.arguments import build_parser
+from search.books.records import write_record
 from search.cli import main
-from search.records import write_record
+from search.commands.arguments import build_parser
 from trainers.checkpoint import load_model, save_checkpoint
 from trainers.data.load import load_train
 from trainers.group import alone
 from trainers.loop import fit
 
-DEMO = str(Path(__file__).parents[2] / "search" / "configs" / "demo.yaml")
 COMMANDS = [
     "doctor",
     "plan",
@@ -110,13 +110,16 @@ def timm(name: str) -> str:
     ("arguments", "words"),
     [
         (["search", "nowhere.yaml"], "cannot read the experiment nowhere.yaml"),
-        (["search", DEMO, "base.threat.eps=4"], "did you mean '4/255'"),
-        (["search", DEMO, "base.optim.lrr=1"], "did you mean 'base.optim.lr'"),
-        (["search", DEMO, "budget.trials=many"], "budget.trials: Input should be a valid integer"),
+        (["search", str(DEMO), "base.threat.eps=4"], "did you mean '4/255'"),
+        (["search", str(DEMO), "base.optim.lrr=1"], "did you mean 'base.optim.lr'"),
+        (
+            ["search", str(DEMO), "budget.trials=many"],
+            "budget.trials: Input should be a valid integer",
+        ),
         (
             [
                 "search",
-                DEMO,
+                str(DEMO),
                 f"base.model={timm('resnet81')}",
                 "space={attack.steps: {int: [1, 2]}}",
                 "warm_start=[]",
@@ -124,9 +127,9 @@ def timm(name: str) -> str:
             ],
             "resnet18",
         ),
-        (["search", DEMO, "base.model.family=vgg"], "'xcit', 'timm'"),
-        (["search", DEMO, "runs_dir=file/runs"], "file/runs' cannot be written: "),
-        (["search", DEMO, "base"], "an override must read dotted.path=value"),
+        (["search", str(DEMO), "base.model.family=vgg"], "'xcit', 'timm'"),
+        (["search", str(DEMO), "runs_dir=file/runs"], "file/runs' cannot be written: "),
+        (["search", str(DEMO), "base"], "an override must read dotted.path=value"),
         (["resume", "ghost"], "no search 'ghost'"),
         (["promote", "ghost"], "no search 'ghost'"),
         (["status", "ghost"], "no search 'ghost'"),
@@ -136,7 +139,7 @@ def timm(name: str) -> str:
         (
             [
                 "search",
-                DEMO,
+                str(DEMO),
                 f"base.model={timm('vgg11')}",
                 "base.data.resolution=32",
                 "space={attack.steps: {int: [1, 2]}}",
@@ -220,7 +223,7 @@ def test_a_damaged_checkpoint_exits_with_2(
 
 def test_an_unknown_option_is_refused_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["search", DEMO, "--adress", "x"])
+        main(["search", str(DEMO), "--adress", "x"])
 
     assert caught.value.code == 2
     assert "--adress" in capsys.readouterr().err
@@ -229,7 +232,7 @@ def test_an_unknown_option_is_refused_by_its_name(capsys: pytest.CaptureFixture[
 def test_a_name_that_exists_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "runs" / "demo").mkdir(parents=True)
 
-    assert main(["search", DEMO]) == 2
+    assert main(["search", str(DEMO)]) == 2
 
     assert "`rampart resume demo` goes on with it" in capsys.readouterr().err
     assert list((tmp_path / "runs" / "demo").iterdir()) == []

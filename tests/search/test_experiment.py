@@ -6,11 +6,12 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from repository import DEMO
 
 from search.errors import UserError
 from search.load import dump_config, load_experiment, load_training
 from search.overrides import with_overrides
-from search.space import suggest
+from search.space.space import suggest
 
 DATA = {
     "source": "photos",
@@ -20,7 +21,6 @@ DATA = {
     "test_images": 240,
     "seed": 0,
 }
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 
 
 def test_the_resolved_experiment_reads_back_equal(tmp_path: Path) -> None:

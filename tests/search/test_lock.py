@@ -1,5 +1,7 @@
+import fcntl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,17 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) ->
         locked(tmp_path / "gone", again=AGAIN),
     ):
         pass
+
+
+def test_one_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    """`is_locked` holds a shared lock for an instant; here for 50 ms."""
+    with locked(tmp_path, again=AGAIN):
+        pass
+    looked = (tmp_path / "lock").open()
+    fcntl.flock(looked, fcntl.LOCK_SH)
+    leave = threading.Timer(0.05, looked.close)
+    leave.start()
+
+    with locked(tmp_path, again=AGAIN):
+        leave.join()
+        assert looked.closed

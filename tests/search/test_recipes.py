@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from base_trial import TIMM, base_trial
+from repository import DEMO
 
 from search.errors import UserError
 from search.load import load_experiment
@@ -22,7 +23,6 @@ from search.recipes import RECIPES, TASK_PATHS, find_recipe, overrides_for
 from trainers.config import TrialConfig
 from trainers.schedules import lr_at, peak_lr, share_at
 
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 FACTS = Path(__file__).with_name("recipe_facts.csv")
 IMAGENET_IMAGES = 1_281_167
 

@@ -10,7 +10,7 @@ from stored_factory import stored_trial, write_folder
 
 from search.config import ExperimentConfig
 from search.errors import UserError
-from search.preflight import check_data
+from search.plan.preflight import check_data
 from trainers.data.config import StoredConfig
 
 

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from search.books.records import TrialRecord, read_records
 from search.folder import SearchFolder
-from search.records import TrialRecord, read_records
 
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 # The third trial of this seed learns next to nothing, and the first two show more at the first rung
 # whoever comes first: a trial is stopped in every run.
 TINY = [

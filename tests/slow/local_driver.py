@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from launch import DEMO, TINY
+from launch import TINY
+from repository import DEMO
 
 from benchmarks.local_search import run_locally
 from search.folder import SearchFolder

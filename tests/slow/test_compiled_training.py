@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 def test_compiled_steps_equal_eager_ones_and_compile_once() -> None:

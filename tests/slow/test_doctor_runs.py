@@ -5,15 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import DEMO
 
 pytestmark = pytest.mark.slow
 
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 ASK = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from search.doctor import doctor
+from search.doctor.examine import doctor
 from search.errors import NothingToShowError
 from search.load import load_experiment
 demo, runs, address = sys.argv[1:]

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from launch import DEMO, TINY, records, run, search_folder
+from launch import TINY, records, run, search_folder
+from repository import DEMO
 
+from search.books.records import read_promoted
 from search.folder import SearchFolder
 from search.load import load_experiment
-from search.records import read_promoted
-from search.space import BranchAxis
+from search.space.space import BranchAxis
 from trainers.checkpoint import load_model
 
 pytestmark = pytest.mark.slow

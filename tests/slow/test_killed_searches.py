@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from search.books.records import TrialRecord, read_records
 from search.folder import SearchFolder
-from search.records import TrialRecord, read_records
-from search.table import trials_frame
+from search.results.table import trials_frame
 
 pytestmark = pytest.mark.slow
 

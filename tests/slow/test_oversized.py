@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from launch import finish, start, wait_until
 from nodes import Nodes
+from repository import TRAIN
 
 from search.cluster.capacity import LOST_S
 
 pytestmark = pytest.mark.slow
-TRAIN = Path(__file__).parents[2] / "search" / "configs" / "train.yaml"
 SMALL = [
     "trial.data.train_images=192",
     "trial.data.select_images=24",

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from launch import (
-    DEMO,
     NOTHING_TO_PROMOTE,
     TINY,
     finish,
@@ -20,9 +19,10 @@ from launch import (
     wait_until,
 )
 from nodes import Nodes
+from repository import DEMO
 
 from evaluation.result import EvaluationResult
-from search.records import FullRun, TrialRecord
+from search.books.records import FullRun, TrialRecord
 from trainers.checkpoint import load_model
 from trainers.config import config_hash
 

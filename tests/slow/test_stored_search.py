@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from launch import DEMO, TINY, records, run, search_folder
+from launch import TINY, records, run, search_folder
+from repository import DEMO
 from stored_factory import stored_trial, write_folder
 
 from evaluation.result import EvaluationResult

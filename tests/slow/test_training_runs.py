@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from launch import finish, run, start, train_workers, wait_until
 from nodes import Nodes
+from repository import TRAIN
 
 from trainers.checkpoint import BEST, load_model
 from trainers.metrics import Progress
 
 pytestmark = pytest.mark.slow
-TRAIN = Path(__file__).parents[2] / "search" / "configs" / "train.yaml"
 SMALL = [
     "trial.data.train_images=192",
     "trial.data.select_images=24",

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 from postgres_server import PASSWORD, postgres_server
+from repository import DEMO
 
+from search.books.drivers import registered
+from search.books.ledger import Ledger
+from search.books.records import TrialRecord, read_records
+from search.books.study import create_study, open_study
 from search.config import ExperimentConfig
-from search.drivers import registered
 from search.folder import SearchFolder
-from search.ledger import Ledger
 from search.load import load_experiment
-from search.records import TrialRecord, read_records
-from search.study import create_study, open_study
 from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
 
 pytestmark = pytest.mark.slow
-DEMO = Path(__file__).parents[2] / "search" / "configs" / "demo.yaml"
 TRIALS = 24
 
 

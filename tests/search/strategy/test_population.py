@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from search.axes import ChoiceAxis, IntAxis, LogUniformAxis, UniformAxis
-from search.space import Sample, Space
+from search.space.axes import ChoiceAxis, IntAxis, LogUniformAxis, UniformAxis
+from search.space.space import Sample, Space
 from search.strategy.config import LadderConfig
 from search.strategy.observed import Observed
 from search.strategy.population import donor_of, explore, gives_way

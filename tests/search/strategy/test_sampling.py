@@ -5,8 +5,8 @@ from collections import Counter
 
 import numpy as np
 
-from search.axes import ChoiceAxis, LogUniformAxis, UniformAxis
-from search.space import Sample, Space
+from search.space.axes import ChoiceAxis, LogUniformAxis, UniformAxis
+from search.space.space import Sample, Space
 from search.strategy.observed import Observed, ObservedStatus
 from search.strategy.sampler_config import TpeConfig
 from search.strategy.sampling import propose

@@ -1,0 +1,1 @@
+"""What usually breaks, and the cures."""

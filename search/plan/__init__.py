@@ -1,0 +1,1 @@
+"""What is known and tried before anything is spent."""

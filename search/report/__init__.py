@@ -1,0 +1,1 @@
+"""The report of a search: a page and its pictures."""

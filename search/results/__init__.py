@@ -1,0 +1,1 @@
+"""What a search showed, as tables and figures, for Python, the report and the terminal."""
