@@ -187,23 +187,10 @@ def _build(config: AnySampler, *, space: Space, seed: int) -> BaseSampler:
             case GridConfig():
                 return GridSampler(_grid(config, space), seed=config.seed)  # of their order
             case Nsga2Config():
-                return NSGAIISampler(
-                    seed=seed,
-                    population_size=config.population_size,
-                    crossover=_crossover(config),
-                    crossover_prob=config.crossover_prob,
-                    swapping_prob=config.swapping_prob,
-                    mutation_prob=_mutation_prob(config),
-                )
+                return NSGAIISampler(seed=seed, **_genetics(config))
             case Nsga3Config():
                 return NSGAIIISampler(
-                    seed=seed,
-                    population_size=config.population_size,
-                    crossover=_crossover(config),
-                    crossover_prob=config.crossover_prob,
-                    swapping_prob=config.swapping_prob,
-                    mutation_prob=_mutation_prob(config),
-                    dividing_parameter=config.divisions,
+                    seed=seed, dividing_parameter=config.divisions, **_genetics(config)
                 )
             case CmaesConfig():
                 return CmaEsSampler(
@@ -223,8 +210,15 @@ def _crossover(config: Nsga2Config | Nsga3Config) -> nsgaii.BaseCrossover:
     return _CROSSOVERS[config.crossover]()
 
 
-def _mutation_prob(config: Nsga2Config | Nsga3Config) -> float | None:
-    return None if config.mutation_prob == "auto" else config.mutation_prob
+def _genetics(config: Nsga2Config | Nsga3Config) -> dict[str, Any]:
+    """Returns what both NSGA samplers call alike."""
+    return {
+        "population_size": config.population_size,
+        "crossover": _crossover(config),
+        "crossover_prob": config.crossover_prob,
+        "swapping_prob": config.swapping_prob,
+        "mutation_prob": None if config.mutation_prob == "auto" else config.mutation_prob,
+    }
 
 
 def _grid(config: GridConfig, space: Space) -> dict[str, list[Any]]:

@@ -38,6 +38,16 @@ TINY = [
     "reference.images=12",
     "reference.batch_size=12",
 ]
+TINY_RUN = [
+    "trial.data.train_images=192",
+    "trial.data.select_images=24",
+    "trial.model.depths=[1,1]",
+    "trial.model.widths=[16,32]",
+    "validation.images=24",
+    "validation.ce_steps=1",
+    "validation.t_steps=1",
+]
+"""Of `rampart train`: a run of seconds per hundred epochs."""
 NOTHING_TO_PROMOTE = "promotion.min_clean_accuracy=1"
 """Ends a search after its trials, with exit code 1."""
 DEADLINE_S = 420

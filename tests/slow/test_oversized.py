@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from launch import finish, start, wait_until
+from launch import TINY_RUN, finish, start, wait_until
 from nodes import Nodes
 from repository import TRAIN
 
@@ -13,13 +13,7 @@ from search.cluster.capacity import LOST_S
 
 pytestmark = pytest.mark.slow
 SMALL = [
-    "trial.data.train_images=192",
-    "trial.data.select_images=24",
-    "trial.model.depths=[1,1]",
-    "trial.model.widths=[16,32]",
-    "validation.images=24",
-    "validation.ce_steps=1",
-    "validation.t_steps=1",
+    *TINY_RUN,
     "trial.epochs=5000",
 ]
 ALL_NODES = ["resources.workers=2", "resources.min_workers=2", "resources.cpus_per_worker=1"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from launch import finish, run, start, train_workers, wait_until
+from launch import TINY_RUN, finish, run, start, train_workers, wait_until
 from nodes import Nodes
 from repository import TRAIN
 
@@ -15,13 +15,7 @@ from trainers.metrics import Progress
 
 pytestmark = pytest.mark.slow
 SMALL = [
-    "trial.data.train_images=192",
-    "trial.data.select_images=24",
-    "trial.model.depths=[1,1]",
-    "trial.model.widths=[16,32]",
-    "validation.images=24",
-    "validation.ce_steps=1",
-    "validation.t_steps=1",
+    *TINY_RUN,
     "resources.cpus_per_worker=1",
     "checkpoints.minutes=0.001",
 ]

@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from ledger_factory import progress
 from optuna.trial import TrialState
 from postgres_server import PASSWORD, postgres_server
 from repository import DEMO
@@ -22,7 +23,7 @@ from search.books.study import create_study, open_study
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.load import load_experiment
-from trainers.metrics import Accuracy, Check, EpochMetrics, Progress
+from trainers.metrics import Progress
 
 pytestmark = pytest.mark.slow
 TRIALS = 24
@@ -66,34 +67,8 @@ def train(ledger: Ledger, record: TrialRecord, *, log: Path) -> None:
 def report(number: int, *, epochs: int) -> Progress:
     """A history whose score is a function of the trial's number alone."""
     right = 40 + number * 7 % TRIALS
-    check = Check(
-        clean=Accuracy(attack="clean", n=100, correct=90),
-        robust=Accuracy(attack="none", n=100, correct=right),
-        seconds=0.0,
-    )
-    history = tuple(
-        EpochMetrics(
-            epoch=epoch,
-            train_loss=1.0,
-            train_accuracy=0.5,
-            lr=0.1,
-            eps=0.01,
-            seconds=1.0,
-            check=check if epoch in (1, 2, 4) else None,
-            raw_check=None,
-        )
-        for epoch in range(1, epochs + 1)
-    )
-    return Progress(
-        params_m=1.0,
-        gmacs=1.0,
-        start="random weights",
-        images="0" * 12,
-        clean_seconds=0.0,
-        first_step_at=time.time(),
-        events=(),
-        history=history,
-    )
+    checks = (right if epoch in (1, 2, 4) else -1 for epoch in range(1, epochs + 1))
+    return progress(*checks, first_step_at=time.time())
 
 
 def start(root: Path, config: ExperimentConfig) -> BaseProcess:
