@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.replay.proposals import Propose
-from benchmarks.replay.simulator import Assignment, Verdict
+from benchmarks.replay.simulator import Assignment
 from benchmarks.replay.task import EPOCHS, Values
 from search.strategy.config import LadderConfig
-from search.strategy.ladder import next_job, verdict
+from search.strategy.ladder import Verdict, next_job, verdict
 from search.strategy.observed import Observed, ObservedStatus
 from search.strategy.ranking import scores
 

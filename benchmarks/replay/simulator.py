@@ -12,15 +12,15 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from benchmarks.replay.task import EPOCHS, Task, Values, front
 from search.space.space import Sample
+from search.strategy.ladder import Verdict
 
 PLACES = 4
 SPEED_SD = 0.1
 """Of the relative duration of an epoch, from trial to trial, so that finishes do not coincide."""
-Verdict = Literal["go_on", "pause", "stop"]
 
 
 @dataclass(frozen=True, kw_only=True)
