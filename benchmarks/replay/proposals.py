@@ -23,6 +23,7 @@ from search.space.space import (
 )
 from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
+from search.strategy.ranking import in_direction
 from search.strategy.sampler_config import TpeConfig
 from search.strategy.sampling import propose
 
@@ -140,7 +141,8 @@ def by_expectation(
     candidates: int,
     distinct: bool,
 ) -> Propose:
-    """Our rule, on arrays: TPE on what each trial is expected to show at the end."""
+    """Our rule, on arrays: TPE on what each trial is expected to show at the end, of several
+    objectives in a direction that is drawn for each trial."""
     axes, draw = Axes(space), random.Random(seed)
     rows = _Rows(axes)
 
@@ -150,8 +152,10 @@ def by_expectation(
             return draw_sample(space, draw)
         running = [t.number for t in trials if not t.values]
         rows.take(trials)
-        at_end = expected_values(there, objective=0, at_least=pairs)
-        values = [at_end[t.number] for t in there]
+        weights = [draw.expovariate(1.0) for _ in there[0].values[there[0].highest]]
+        at_end = [expected_values(there, objective=o, at_least=pairs) for o in range(len(weights))]
+        each = [tuple(of_one[t.number] for of_one in at_end) for t in there]
+        values = in_direction(each, [w / sum(weights) for w in weights])
         seen = rows.of([t.number for t in there])
         return propose_by_tpe(
             seen,

@@ -91,11 +91,9 @@ def rampart(
 def quick_rampart(
     *, random_share: float = RANDOM_SHARE, pairs: int = 6, candidates: int = 96, **climb: object
 ) -> Build:
-    """Returns the same on arrays, where there is one objective: five times as fast."""
+    """Returns the same on arrays: five times as fast."""
 
     def build(task: Task, seed: int) -> Strategy:
-        if task.reference:
-            return rampart(climb=climb)(task, seed)
         rule = by_expectation(
             task.space,
             seed=seed,

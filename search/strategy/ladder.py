@@ -153,6 +153,7 @@ def _promotable(
 
     A sampler that learns makes its newest trials the best of their rung, and plain ASHA promotes
     nearly all of them, so a rung keeps to its share (D-ASHA, Li et al. 2022, arXiv:2201.06834).
+    With several objectives it does not: a front wants more ends than one (RESULTS.md).
 
     Args:
         also: A running trial that is asked about as if it were paused.
@@ -163,9 +164,10 @@ def _promotable(
     for members in _brackets(trials, level).values():
         ranked, places = _ranked(members, level), len(members) // ladder.reduction
         above = sum(max(t.goal, t.highest) > level and t.number != also for t in members)
+        is_full = above >= places and len(members[0].values[level]) == 1
         found += [
             (score, trial)
-            for score, trial in ranked[: places if above < places else 0]
+            for score, trial in ranked[: 0 if is_full else places]
             if trial.highest == level and (trial.status == "paused" or trial.number == also)
         ]
     return [trial for _, trial in sorted(found, key=lambda one: (-one[0], one[1].number))]

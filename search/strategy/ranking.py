@@ -3,6 +3,10 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+AUGMENTED = 0.05
+"""Share of the sum in ParEGO's distance, which tells points apart that are equally far."""
 Values = tuple[float, ...]
 """A number for each objective, higher is better."""
 
@@ -28,6 +32,27 @@ def scores(values: Sequence[Values]) -> list[float]:
             # In (-rank - 1, -rank]: no distance lifts a trial above a better front.
             found[index] = -rank - 1 / (1 + distance)
     return found
+
+
+def in_direction(values: Sequence[Values], weights: Sequence[float]) -> list[float]:
+    """Returns a number for each trial, higher is better, where objectives weigh so much.
+
+    The augmented Chebyshev distance to the best that was seen of each objective, in units of its
+    range (ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274): for every point of a Pareto front,
+    also a concave one, there are weights under which it is the best.
+
+    Args:
+        values: One tuple per trial, all of one length; one with a NaN is below everything.
+        weights: One for each objective; they add up to 1.
+    """
+    table = np.array(values, dtype=np.float64)
+    is_known = np.isfinite(table).all(axis=1)
+    if not is_known.any():
+        return [-math.inf] * len(table)
+    best, worst = table[is_known].max(axis=0), table[is_known].min(axis=0)
+    missing = np.array(weights) * (best - table) / np.where(best > worst, best - worst, 1.0)
+    distance = missing.max(axis=1) + AUGMENTED * missing.sum(axis=1)
+    return np.where(is_known, -distance, -math.inf).tolist()
 
 
 def pareto_fronts(values: Sequence[Values]) -> list[list[int]]:

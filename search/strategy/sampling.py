@@ -2,7 +2,8 @@
 
 Nothing outlives the question, so a resumed search goes on as it would have. The two other ways that
 benchmarks/RESULTS.md compares: Optuna's TPE told whatever a trial ended with, as Ray's users have
-it, and TPE on the highest rung alone (BOHB's rule), which knows few trials.
+it, and TPE on the highest rung alone (BOHB's rule), which knows few trials. With several objectives
+each trial is asked for in a direction of its own, so that trials spread along the front (ParEGO).
 """
 
 import warnings
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.space.space import Sample, Space, as_optuna, encode, suggest
 from search.strategy.expectation import expected_values
 from search.strategy.observed import Observed
+from search.strategy.ranking import in_direction
 from search.strategy.sampler_config import TpeConfig
 
 CANDIDATES = 96
@@ -51,18 +52,21 @@ def propose(
     told = sum(bool(t.values) or t.status in _OVER for t in trials) + len(rejected)
     is_random = told < sampler.startup_trials or draw.random() < sampler.random_share
     there = [t for t in trials if t.values]
-    objectives = len(there[0].values[there[0].highest]) if there else 1
-    seen = [] if is_random or not there else _seen(trials, space, sampler, rejected, objectives)
+    seen: list[FrozenTrial] = []
+    if there and not is_random:
+        directions = draw.exponential(size=len(there[0].values[there[0].highest]))
+        weights = directions / directions.sum()
+        seen = _seen(trials, space, sampler, rejected, weights=weights.tolist())
     known = [_encoded(params) for params in (*(t.params for t in trials), *rejected)]
     sample: Sample = {}
     for attempt in range(ATTEMPTS):
         seed = int(draw.integers(2**31))
         if is_random or not there:
-            sample = _ask([], space, RandomSampler(seed=seed), objectives=objectives)
+            sample = _ask([], space, RandomSampler(seed=seed))
         else:
             # The fewer candidates there are to choose from, the wider it draws.
             candidates = max(1, CANDIDATES // 4**attempt)
-            sample = _ask(seen, space, _tpe(seed, candidates), objectives=objectives)
+            sample = _ask(seen, space, _tpe(seed, candidates))
         if _encoded(sample) not in known:
             break
     return sample
@@ -73,29 +77,42 @@ def _seen(
     space: Space,
     sampler: TpeConfig,
     rejected: Sequence[Sample],
-    objectives: int,
+    *,
+    weights: Sequence[float],
 ) -> list[FrozenTrial]:
-    """Returns the trials as the model sees them: at the end, as failures, or as still running."""
+    """Returns the trials as the model sees them: at the end, as failures, or as still running.
+
+    Args:
+        weights: Of the objectives.
+    """
     there = [t for t in trials if t.values and t.status != "failed"]
-    at_end = [
-        expected_values(there, objective=o, at_least=sampler.min_observations)
-        for o in range(objectives if there else 0)
-    ]
-    lowest = [LOWEST] * objectives
+    at_end = dict(zip((t.number for t in there), _at_end(there, sampler, weights), strict=True))
     found: list[FrozenTrial] = []
     for trial in trials:
         if trial.status == "failed" or (trial.status == "stopped" and not trial.values):
-            found.append(_trial(trial.params, space, state=TrialState.COMPLETE, values=lowest))
+            found.append(_trial(trial.params, space, value=LOWEST))
         elif trial.values:
-            values = [of_one[trial.number] for of_one in at_end]
-            finite = [value if np.isfinite(value) else LOWEST for value in values]
-            found.append(_trial(trial.params, space, state=TrialState.COMPLETE, values=finite))
+            value = at_end[trial.number]
+            found.append(_trial(trial.params, space, value=value if np.isfinite(value) else LOWEST))
         elif trial.status == "running":
-            found.append(_trial(trial.params, space, state=TrialState.RUNNING, values=None))
-    return found + [
-        _trial(sample, space, state=TrialState.COMPLETE, values=lowest)
-        for sample in rejected[-REJECTED_SEEN:]
+            found.append(_trial(trial.params, space, value=None))
+    return found + [_trial(sample, space, value=LOWEST) for sample in rejected[-REJECTED_SEEN:]]
+
+
+def _at_end(
+    there: Sequence[Observed], sampler: TpeConfig, weights: Sequence[float]
+) -> Sequence[float]:
+    """Returns what each trial is expected to show at the end, of several objectives as one."""
+    if not there:
+        return []
+    expected = [
+        expected_values(there, objective=o, at_least=sampler.min_observations)
+        for o in range(len(weights))
     ]
+    values = [tuple(of_one[t.number] for of_one in expected) for t in there]
+    if len(weights) == 1:
+        return [value for (value,) in values]
+    return in_direction(values, weights)
 
 
 def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,19 +132,18 @@ def _tpe(seed: int, candidates: int) -> TPESampler:
         )
 
 
-def _ask(
-    seen: Sequence[FrozenTrial], space: Space, sampler: BaseSampler, *, objectives: int
-) -> Sample:
-    directions = [StudyDirection.MAXIMIZE] * objectives
-    study = optuna.create_study(sampler=sampler, directions=directions)
+def _ask(seen: Sequence[FrozenTrial], space: Space, sampler: BaseSampler) -> Sample:
+    study = optuna.create_study(sampler=sampler, direction="maximize")
     study.add_trials(seen)
     return suggest(study.ask(), space)
 
 
-def _trial(
-    params: Mapping[str, Any], space: Space, *, state: TrialState, values: Sequence[float] | None
-) -> FrozenTrial:
+def _trial(params: Mapping[str, Any], space: Space, *, value: float | None) -> FrozenTrial:
+    """Returns a trial that is complete, or still running if it has no value."""
     fixed = as_optuna(params, space)
     return create_trial(
-        state=state, values=values, params=fixed.params, distributions=fixed.distributions
+        state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
+        value=value,
+        params=fixed.params,
+        distributions=fixed.distributions,
     )

@@ -1,6 +1,7 @@
 """Who goes on and what runs next, against hand-worked cases of the published rules."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,12 +182,28 @@ def test_nobody_climbs_above_the_highest_rung_in_use() -> None:
     assert next_job(trials, config, may_start=True) == Job(number=None, level=0, first=0)
 
 
-def test_with_two_objectives_the_first_front_goes_on() -> None:
-    def both(number: int, accuracy: float, cheapness: float) -> Observed:
-        return Observed(
-            number=number, status="paused", params={}, values={0: (accuracy, cheapness)}, goal=0
-        )
+def both(number: int, accuracy: float, cheapness: float, *, goal: int = 0) -> Observed:
+    """A trial with two objectives."""
+    status = "running" if goal else "paused"
+    values = {0: (accuracy, cheapness)}
+    return Observed(number=number, status=status, params={}, values=values, goal=goal)
 
+
+def test_with_two_objectives_a_rung_is_not_held_to_its_share() -> None:
+    """Two of four went up already, which is their share of one objective."""
+    before = [both(0, 0.1, 0.1, goal=1), both(1, 0.2, 0.05, goal=1), both(2, 0.05, 0.0)]
+    trials = [*before, both(3, 0.9, 0.9)]
+    held = [trial(t.number, {0: t.values[0][0]}, t.status) for t in trials]
+    held = [replace(one, goal=two.goal) for one, two in zip(held, trials, strict=True)]
+
+    job = next_job(trials, ladder(), may_start=True)
+
+    assert job is not None
+    assert job.number == 3
+    assert next_job(held, ladder(), may_start=True) == Job(number=None, level=0, first=0)
+
+
+def test_with_two_objectives_the_first_front_goes_on() -> None:
     trials = [both(0, 0.1, 0.1), both(1, 0.9, 0.2), both(2, 0.2, 0.9), both(3, 0.15, 0.15)]
 
     promoted = next_job(trials, ladder(), may_start=True)
