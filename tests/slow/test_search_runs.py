@@ -208,3 +208,26 @@ def test_two_searches_at_once_disturb_neither_though_one_runs_out_of_memory(
     assert "can't allocate memory" in records(tmp_path, "huge")[1].reason
     for name in ("sane", "huge"):
         assert (search_folder(tmp_path, name).report / "index.html").exists()
+
+    run(["resume", "huge", "--retry-failed"], tmp_path, code=1)
+    *before, again = records(tmp_path, "huge")
+    assert [r.status for r in before] == ["completed", "failed", "completed"]
+    assert (again.status, again.retry_of, again.params) == (
+        "failed",
+        before[1].key,
+        before[1].params,
+    )
+
+
+def test_a_second_driver_takes_trials_of_the_same_search(tmp_path: Path) -> None:
+    limits = ["budget.trials=6", "resources.concurrent_trials=1", NOTHING_TO_PROMOTE]
+    first = start(["search", str(DEMO), *TINY, *limits], tmp_path)
+    wait_until(lambda: bool(records(tmp_path)), first, tmp_path)
+    second = start(["resume", "demo", "--join"], tmp_path)
+    finish(second, tmp_path)
+    finish(first, tmp_path, code=1)
+
+    found = records(tmp_path)
+    assert [record.number for record in found] == list(range(6))
+    assert {record.status for record in found} <= {"completed", "stopped"}
+    assert len({record.driver for record in found}) == 2
