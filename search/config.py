@@ -96,7 +96,7 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _space_is_valid(self) -> "ExperimentConfig":
         check_space(
-            self.base, self.space, full_run=self.promotion.overrides, check=self._check_trial
+            self.base, self.space, full_run=self.promotion.overrides, check=self._check_on_rungs
         )
         return self
 
@@ -146,6 +146,14 @@ class ExperimentConfig(Config):
                         "does not contain; widen the axis or leave the recipe out"
                     )
         return self
+
+    def _check_on_rungs(self, trial: TrialConfig) -> None:
+        """Raises ValueError if a trial cannot run, in full or as a rung of the ladder has it."""
+        self._check_trial(trial)
+        ladder = self.ladder
+        for place, epochs in enumerate(ladder.rungs if ladder.kind == "ladder" else ()):
+            grown = {path: values[place] for path, values in ladder.grow.items()}
+            self._check_trial(with_overrides(trial, {**grown, "epochs": epochs}))
 
     def _changed(self, overrides: Overrides, what: str) -> None:
         """Raises ValueError, with `what` brought it, if `base` cannot be changed so."""

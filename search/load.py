@@ -27,7 +27,7 @@ def load_experiment(path: Path, overrides: Mapping[str, Any]) -> ExperimentConfi
     Raises:
         UserError: If the file is missing, not YAML, or breaks a rule.
     """
-    return _with_absolute_paths(_load(path, overrides, ExperimentConfig, what="experiment"))
+    return with_absolute_paths(_load(path, overrides, ExperimentConfig, what="experiment"))
 
 
 def load_training(path: Path, overrides: Mapping[str, Any]) -> TrainingConfig:
@@ -65,12 +65,13 @@ def _load(path: Path, overrides: Mapping[str, Any], kind: type[C], *, what: str)
     return override_or_refuse(config, overrides, what=str(path))
 
 
-def _with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
+def with_absolute_paths(experiment: ExperimentConfig) -> ExperimentConfig:
     """Resolves paths here: a trial has another working directory."""
     overrides: dict[str, Any] = {
         f"base.{name}": _absolute(section, name)
         for name, section in experiment.base.model_dump(mode="json").items()
     }
+    overrides["runs_dir"] = str(Path(experiment.runs_dir).expanduser())
     promotion = experiment.promotion
     overrides["promotion.overrides"] = _absolute_values(promotion.overrides)
     overrides["promotion.before"] = [

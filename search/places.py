@@ -15,9 +15,13 @@ DEFAULT_RUNS = Path("runs")
 
 def refuse_folder(root: Path, *, way_on: str) -> None:
     """Raises UserError, before Ray starts, if the folder `root` is taken or out of reach."""
-    if root.exists():
+    try:
+        is_taken = root.exists()
+        there = next(parent for parent in root.parents if parent.exists())
+    except OSError as error:  # a parent that may not be entered, or a name that is too long
+        raise _not_writable(root, error.strerror or str(error)) from error
+    if is_taken:
         raise UserError(f"{root} exists already; {way_on}, and name=ANOTHER begins anew")
-    there = next(parent for parent in root.parents if parent.exists())
     if not there.is_dir():
         raise _not_writable(root, f"{there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
@@ -84,7 +88,7 @@ def is_search(name: str) -> bool:
 
 
 def _is_root(root: Path) -> bool:
-    return (root / "config.yaml").is_file()
+    return os.path.isfile(root / "config.yaml")  # false where it cannot be looked at
 
 
 def find_search(name: str) -> SearchFolder:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import Trial, TrialState
 
+from search.books.copying import copy_attrs
 from search.books.records import TrialRecord
 from search.books.study import ORIGIN_ATTR, RECIPE_ATTR
 from search.config import ExperimentConfig
@@ -39,20 +40,25 @@ def is_queued(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
-def queue_failed(study: optuna.Study, records: Sequence[TrialRecord]) -> int:
+def queue_failed(
+    experiment: ExperimentConfig, study: optuna.Study, records: Sequence[TrialRecord]
+) -> int:
     """Queues the sample of every failed trial again, once; returns how many are queued."""
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
     retried = {record.retry_of for record in records}
     retried |= {str(trial.user_attrs.get(RETRY_ATTR)) for trial in waiting}
     failed = [r for r in records if r.status == "failed" and r.key not in retried]
     for record in failed:
-        _queue_retry(study, record)
+        _queue_retry(experiment, study, record)
     return len(failed)
 
 
-def _queue_retry(study: optuna.Study, record: TrialRecord) -> None:
+def _queue_retry(experiment: ExperimentConfig, study: optuna.Study, record: TrialRecord) -> None:
     kind, _, name = record.origin.partition(":")
     origin = {RECIPE_ATTR: name} if kind == "recipe" else {ORIGIN_ATTR: record.origin}
+    if record.replaces:
+        rung = experiment.ladder.rungs[record.first - 1]
+        origin |= copy_attrs(name, replaces=record.replaces, rung=rung)
     study.enqueue_trial(
         {name: encode(value) for name, value in record.params.items()},
         user_attrs={RETRY_ATTR: record.key, **origin},

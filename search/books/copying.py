@@ -1,6 +1,7 @@
 """Copies of trials in a population: queued in the study, then begun from another's weights."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -18,6 +19,16 @@ REPLACES_ATTR = "replaces"
 """of the one whose place it takes,"""
 RUNG_ATTR = "rung"
 """and the epochs of the rung where."""
+
+
+def copy_attrs(donor: str, *, replaces: str, rung: int) -> dict[str, Any]:
+    """Returns what the study notes of a queued copy.
+
+    Args:
+        donor, replaces: Keys of trials.
+        rung: Epochs of the rung where it begins.
+    """
+    return {COPIES_ATTR: donor, REPLACES_ATTR: replaces, RUNG_ATTR: rung}
 
 
 def queue_copies(
@@ -55,11 +66,7 @@ def _queue(
     sample = explore(dict(donor.params), experiment.space, seed=int(entropy[1]))
     study.enqueue_trial(
         {name: encode(value) for name, value in sample.items()},
-        user_attrs={
-            COPIES_ATTR: f"t{donor.number:05d}",
-            REPLACES_ATTR: leaver.key,
-            RUNG_ATTR: leaver.gave_way_at,
-        },
+        user_attrs=copy_attrs(f"t{donor.number:05d}", replaces=leaver.key, rung=leaver.gave_way_at),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from search.config import ExperimentConfig
 from search.errors import UserError
 from search.folder import SearchFolder
-from search.load import dump_config
+from search.load import dump_config, with_absolute_paths
 from search.overrides import override_or_refuse
 from search.strategy.config import LadderConfig
 from trainers.atomic import write_atomically
@@ -49,8 +49,10 @@ def extended(
     Raises:
         UserError: If a value is invalid, or changes what earlier trials mean.
     """
-    changed = override_or_refuse(
-        experiment, {**overrides, **_raised(experiment, added)}, what="the search"
+    changed = with_absolute_paths(
+        override_or_refuse(
+            experiment, {**overrides, **_raised(experiment, added)}, what="the search"
+        )
     )
     before, after = experiment.model_dump(mode="json"), changed.model_dump(mode="json")
     for path in _changed_paths(before, after):
@@ -65,6 +67,11 @@ def extended(
         raise UserError(
             f"ladder.rungs cannot change beside ladder.brackets={experiment.ladder.brackets}: the "
             "brackets begin on them; begin anew with name=ANOTHER"
+        )
+    if experiment.ladder.decide == "pbt" and changed.ladder.rungs != experiment.ladder.rungs:
+        raise UserError(
+            "ladder.rungs cannot change beside ladder.decide=pbt: copies began on them; begin anew "
+            "with name=ANOTHER"
         )
     gone = sorted(set(experiment.ladder.rungs) - set(changed.ladder.rungs))
     if gone:
@@ -85,6 +92,18 @@ def _require_grown_alike(before: LadderConfig, after: LadderConfig) -> None:
                 f"ladder.grow.{path} can only add values for added rungs: trials have seen {old}, "
                 f"and were to see {new}; begin anew with name=ANOTHER"
             )
+
+
+def require_same_reference(
+    folder: SearchFolder, before: ExperimentConfig, after: ExperimentConfig
+) -> None:
+    """Raises UserError if full runs have results of another reference attack already."""
+    results = len(list(folder.promoted.glob("*/result.json")))
+    if results and after.reference != before.reference:
+        raise UserError(
+            f"reference cannot change: {results} full runs were attacked by the old one, and all "
+            "must be alike; `rampart evaluate` attacks a full run otherwise"
+        )
 
 
 def write_extended(folder: SearchFolder, before: ExperimentConfig, after: ExperimentConfig) -> None:

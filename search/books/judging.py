@@ -10,13 +10,14 @@ from search.books.observing import objective_value
 from search.books.records import RungTraining, TrialRecord
 from search.books.spending import HOUR_S
 from search.config import ExperimentConfig
+from search.resources import WorkersConfig
 from search.strategy.ladder import next_level, verdict
 from search.strategy.observed import Observed
 from trainers.config import TrialConfig
 from trainers.metrics import Check, Progress
 
 
-def begun(record: TrialRecord, *, driver: str) -> TrialRecord:
+def begun(record: TrialRecord, workers: WorkersConfig, *, driver: str) -> TrialRecord:
     """Returns a trial as it is when a driver sets out with it."""
     update = {
         "status": "running",
@@ -25,6 +26,7 @@ def begun(record: TrialRecord, *, driver: str) -> TrialRecord:
         "started_at": time.time(),
         "finished_at": None,
         "driver": driver,
+        "devices": workers.devices,
     }
     return record.model_copy(update=update)
 

@@ -183,17 +183,16 @@ class Ledger:
         """Queues the sample of every failed trial again, once; returns how many are queued."""
         with books(self._folder):
             self._book.refresh()
-            return queue_failed(self._study, self.records)
+            return queue_failed(self._experiment, self._study, self.records)
 
     def _judge(self, before: TrialRecord, record: TrialRecord) -> bool:
         """Files a report in which no diagnosis ends the trial."""
         self._book.by_key[record.key] = record  # decisions see what it has just shown
-        for epoch, check in record.checks:
-            if epoch > before.epochs:
-                tell_check(self._study, record, epoch, check)
-                record = judge(self._experiment, self._observed(), record, epoch, check)
-                if record.status != "running":
-                    break
+        for epoch, check in record.checks[len(before.checks) :]:
+            tell_check(self._study, record, epoch, check)
+            record = judge(self._experiment, self._observed(), record, epoch, check)
+            if record.status != "running":
+                break
         if record.status == "stopped":
             self._close(record)
             queue_copies(self._experiment, self._study, self.records)
@@ -224,6 +223,7 @@ class Ledger:
                 self._rejected = 0
                 parents, attrs = self._book.by_key, trial.user_attrs
                 return self._begin(inherit(self._experiment, opened, attrs, parents))
+            queue_copies(self._experiment, self._study, self.records)  # if it was to be one
             self._rejected += 1
             if self._rejected >= MAX_REJECTED:
                 self.stuck = (
@@ -234,7 +234,7 @@ class Ledger:
         return None  # others want the books meanwhile
 
     def _begin(self, record: TrialRecord) -> TrialRecord:
-        self._write(begun(record, driver=self._driver))
+        self._write(begun(record, self._experiment.resources, driver=self._driver))
         return self._book.by_key[record.key]
 
     def _ask(self, seen: list[Observed]) -> Trial:

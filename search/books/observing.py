@@ -58,6 +58,8 @@ def objective_value(name: Objective, record: TrialRecord, check: Check) -> float
 
 
 def seconds_of(record: TrialRecord) -> float:
-    """Returns how long a trial trains to its last epoch at the pace of its latest training."""
+    """Returns how long a trial trains to its last epoch at the pace of its latest training, its
+    clean training once."""
     progress = [one for _, one in record.trainings if one.history][-1]
-    return progress.train_seconds / progress.history[-1].epoch * record.config.epochs
+    pace = sum(epoch.seconds for epoch in progress.history) / len(progress.history)
+    return progress.clean_seconds + pace * record.config.epochs

@@ -68,6 +68,8 @@ class TrialRecord(Config):
     """It is compared with the trials of its own bracket alone."""
     driver: str = ""
     """Who runs it; see `search/books/drivers.py`."""
+    devices: float | None = None
+    """That it holds while it runs; None in records of earlier versions."""
     retry_of: str = ""
     """Key of the failed trial that it repeats."""
     epochs_before: int = 0
@@ -121,6 +123,12 @@ class TrialRecord(Config):
             for epoch in progress.history
             if epoch.check is not None
         ]
+
+    @property
+    def own_checks(self) -> list[tuple[int, Check]]:
+        """(epoch, check) of every rung that it reached itself: a copy has others of its donor."""
+        copied = max((one.rung for one in self.below if one.owner), default=0)
+        return [(epoch, check) for epoch, check in self.checks if epoch > copied]
 
     @property
     def last_check(self) -> Check | None:

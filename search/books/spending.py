@@ -76,14 +76,20 @@ def read_sittings(folder: Path) -> list[Sitting]:
 def spent_of(
     records: Sequence[TrialRecord], sittings: Iterable[Sitting], workers: WorkersConfig
 ) -> Spent:
-    """Adds up what trials held and what processes took."""
+    """Adds up what trials held and what processes took.
+
+    Args:
+        workers: Of trials whose records say nothing of theirs.
+    """
     sittings = list(sittings)
     retried = {record.retry_of for record in records}
-    busy = sum(busy_seconds(record) for record in records)
+    busy = sum(
+        busy_seconds(r) * (workers.devices if r.devices is None else r.devices) for r in records
+    )
     return Spent(
         trials=sum(record.key not in retried and not record.replaces for record in records),
         hours=_at_once([(sitting, 1.0) for sitting in sittings]) / HOUR_S,
-        device_hours=busy * workers.devices / HOUR_S,
+        device_hours=busy / HOUR_S,
         spend=sum(
             _at_once([(s, s.spend / s.seconds) for s in sittings if s.cluster == one and s.seconds])
             for one in {sitting.cluster for sitting in sittings}

@@ -13,7 +13,7 @@ from search.books.storage import open_storage
 from search.config import ExperimentConfig
 from search.errors import UserError
 from search.folder import SearchFolder
-from search.overrides import value_at
+from search.overrides import paths, value_at
 from search.recipes import RECIPES
 from search.results.table import rank_trials
 from search.space.axes import BranchAxis, contains, encode
@@ -55,12 +55,18 @@ def create_study(folder: SearchFolder, experiment: ExperimentConfig) -> None:
             f"the storage has a study {experiment.name!r} already, of a search in another folder; "
             "name=ANOTHER begins anew, and `rampart resume` with that folder goes on with it"
         ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(list(experiment.objectives))
-    for sample, attrs in queue:
-        point = {axis: encode(value) for axis, value in sample.items()}
-        study.enqueue_trial(point, user_attrs=attrs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(experiment.objectives))
+        for sample, attrs in queue:
+            point = {axis: encode(value) for axis, value in sample.items()}
+            study.enqueue_trial(point, user_attrs=attrs)
+    except BaseException:  # Ctrl-C as well: a shared database would keep half a study
+        optuna.delete_study(
+            study_name=experiment.name, storage=open_storage(folder, experiment.storage)
+        )
+        raise
 
 
 def open_study(folder: SearchFolder, experiment: ExperimentConfig) -> optuna.Study:
@@ -153,6 +159,8 @@ def _sample_in(space: Space, record: TrialRecord) -> tuple[Sample, str]:
         if leaf.name in record.params:
             value = record.params[leaf.name]
         elif leaf.is_field:
+            if leaf.path not in paths(record.config.model_dump(mode="json")):
+                return {}, f"its config has no {leaf.path}"
             value = value_at(record.config, leaf.path)
         else:
             return {}, f"it says nothing of {leaf.name}"

@@ -173,8 +173,9 @@ def _check_capacity(resources: WorkersConfig, concurrent: int, where: str) -> No
     cluster = cluster_capacity()
     missing = shortage(cluster.nodes, resources, runs=concurrent)
     if missing and not cluster.may_grow:
+        fewer = "resources.concurrent_trials, " if concurrent > 1 else ""
         raise UserError(
-            f"{where} is too small: {missing}; lower resources.concurrent_trials, "
+            f"{where} is too small: {missing}; lower {fewer}"
             "resources.min_workers or what a worker asks for, or add nodes"
         )
 

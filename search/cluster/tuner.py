@@ -58,7 +58,7 @@ def run_trials(
     except TuneError as error:  # with the traceback of whatever was raised in our callbacks
         cause = str(error).strip().splitlines()[-1]
         raise NothingToShowError(
-            f"the search ended early: {cause}; `rampart resume` goes on with it"
+            f"the search ended early: {cause}; `rampart resume NAME` goes on with it"
         ) from error
 
 

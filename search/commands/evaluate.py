@@ -88,8 +88,10 @@ def _defaults(checkpoint: Path, trial: TrialConfig, protocol: str) -> Evaluation
     )
     images, seed, batch_size = known.n, 0, 256 if torch.cuda.is_available() else 64
     for parent in checkpoint.parents:
-        if (parent / "config.yaml").is_file() and protocol == TRAINED:
-            reference = read_experiment(SearchFolder(root=parent)).reference
+        folder = SearchFolder(root=parent.parent)
+        is_of_search = parent.name in (folder.trials.name, folder.promoted.name)
+        if is_of_search and folder.config.is_file() and protocol == TRAINED:
+            reference = read_experiment(folder).reference
             images, seed = reference.images, reference.seed
             break
     return EvaluationConfig(

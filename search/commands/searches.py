@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from search.books.drivers import registered
-from search.books.extending import extended, write_extended
+from search.books.extending import extended, require_same_reference, write_extended
 from search.books.records import FullRun, read_promoted, read_records
 from search.books.spending import Clock
 from search.config import ExperimentConfig
@@ -50,7 +50,7 @@ def search(experiment: ExperimentConfig, *, address: str | None, console: Consol
     with _connected(address, experiment):
         folder = create_folder(experiment)
         console.print(f"search {experiment.name}: {folder.root}", soft_wrap=True)
-        with locked(folder.root, again=RESUME):
+        with locked(folder.root, again=f"{RESUME} {name_of(folder)}"):
             _run(folder, experiment, console)
 
 
@@ -72,7 +72,9 @@ def resume(
     """
     before = read_experiment(folder)
     experiment = extended(before, overrides, added)
-    with locked(folder.root, again=RESUME), _connected(address, experiment):
+    require_same_reference(folder, before, experiment)
+    again = f"{RESUME} {name_of(folder)}"
+    with locked(folder.root, again=again), _connected(address, experiment):
         write_extended(folder, before, experiment)
         if retries_failed:
             _queue_failed(folder, experiment, console)
@@ -113,7 +115,8 @@ def promote(
     promotion = override_or_refuse(
         experiment.promotion, {"before": stages, **changes}, what="promotion"
     )
-    with locked(folder.root, again=RESUME), _connected(address, experiment):
+    again = f"rampart promote {name_of(folder)}"
+    with locked(folder.root, again=again), _connected(address, experiment):
         _promote(folder, experiment, console, promotion=promotion, trials=trials)
 
 

@@ -49,9 +49,10 @@ def serve(folder: SearchFolder, *, port: int) -> WSGIServer:
     app = wsgi(open_storage(folder, experiment.storage))
     try:
         return make_server(HOST, port, app, server_class=_Server, handler_class=_Quiet)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"port {port} of {HOST} cannot be used: {error.strerror}; name another with --port, or "
+            f"port {port} of {HOST} cannot be used: {reason}; name another with --port, or "
             "take --port 0 for any that is free"
         ) from error
 

@@ -26,8 +26,9 @@ def expected_climb(trial: TrialConfig, ladder: LadderConfig) -> Climb:
     """Returns what trials like `trial` take where 1 / reduction of them go on from each rung.
 
     That is the long run: the first trials at a rung go on whatever they show (`stop`), or wait for
-    others (`promote`). With `median` one half goes on, with `none` all do. A ladder that grows
-    takes less, for it ends below its top.
+    others (`promote`). With `median` one half goes on, with `none` all do, and in a population
+    (`pbt`) a copy goes on for whoever gives way. A ladder that grows takes less, for it ends below
+    its top.
     """
     by_bracket = zip(bracket_shares(ladder), range(ladder.brackets), strict=True)
     climbs = [(share, _of_bracket(trial, ladder, first)) for share, first in by_bracket]
@@ -44,7 +45,7 @@ def whole_climb(trial: TrialConfig, ladder: LadderConfig) -> Climb:
 
 
 def _of_bracket(trial: TrialConfig, ladder: LadderConfig, first: int) -> Climb:
-    odds = {"none": 1.0, "median": 0.5}.get(ladder.decide, 1 / ladder.reduction)
+    odds = {"none": 1.0, "pbt": 1.0, "median": 0.5}.get(ladder.decide, 1 / ladder.reduction)
     shares = [odds ** max(0, level - first) for level in range(ladder.top + 1)]
     return _sum_over(trial, ladder, first=first, shares=shares)
 

@@ -59,7 +59,7 @@ def _ladder_lines(experiment: ExperimentConfig) -> Iterator[str]:
     if budget.spend is not None:
         yield "The spend is taken for hours of one node of the dearest type."
     rungs = ", ".join(map(str, (*ladder.rungs, base.epochs)))
-    share = "" if ladder.decide == "none" else f", reduction {ladder.reduction}"
+    share = "" if ladder.decide in ("none", "median") else f", reduction {ladder.reduction}"
     yield (
         f"Ladder: {ladder.kind} with rungs {rungs}, decide {ladder.decide}{share}. In the long run "
         f"a trial takes {climb.epochs:.3g} of {base.epochs} epochs, {climb.checks:.3g} checks and "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.books.observing import seconds_of
 from search.books.records import FullRun, TrialRecord
 from search.errors import NothingToShowError, UserError, did_you_mean
 from search.promotion.config import PromotionConfig
@@ -66,7 +67,7 @@ def select_by_number(records: Sequence[TrialRecord], numbers: Sequence[int]) -> 
     if unknown:
         hint = did_you_mean(unknown[0], [str(number) for number in known])
         raise UserError(
-            f"there is no trial {', '.join(unknown)}{hint}; `rampart status` lists them"
+            f"there is no trial {', '.join(unknown)}{hint}; `rampart status NAME` lists them"
         )
     chosen = tuple(known[number] for number in dict.fromkeys(numbers))
     return Selection(
@@ -130,5 +131,4 @@ def _cost(record: TrialRecord, name: Objective) -> float:
         case "train_gmacs":
             return training_gmacs(progress.gmacs, record.config.attack)
         case _:
-            pace = sum(epoch.seconds for epoch in progress.history) / len(progress.history)
-            return progress.clean_seconds + pace * record.config.epochs
+            return seconds_of(record)

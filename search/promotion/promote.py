@@ -19,6 +19,7 @@ from search.config import ExperimentConfig
 from search.errors import NothingToShowError
 from search.folder import SearchFolder
 from search.load import dump_config
+from search.places import name_of
 from search.promotion.card import model_card
 from search.promotion.choice import (
     cost_among,
@@ -83,12 +84,17 @@ def promote_best(
     verdict = write_outcome(folder)
     if verdict:
         console.print("\n".join(verdict_lines(verdict)), soft_wrap=True)
-    asked = {DEFAULT, *(record.key for record in selection.records)}
-    everything = [*read_stages(folder), *read_promoted(folder.promoted)]
-    failed = [run for run, _ in everything if run.status == "failed" and run.recipe in asked]
+    entered = set() if trials else {record.key for record in selection.records}
+    asked = {run.key for run in runs}
+    failed = [
+        run
+        for run, _ in [*read_stages(folder), *read_promoted(folder.promoted)]
+        if run.status == "failed" and run.key in (asked if run.stage is None else entered)
+    ]
     if failed:
         reasons = "; ".join(f"{run_name(run)}: {run.reason}" for run in failed)
-        raise NothingToShowError(f"full runs failed ({reasons}); `rampart promote` tries again")
+        again = f"rampart promote {name_of(folder)}"
+        raise NothingToShowError(f"full runs failed ({reasons}); `{again}` tries again")
 
 
 def training_of(experiment: ExperimentConfig, run: FullRun) -> TrainingConfig:

@@ -26,11 +26,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.paired import Z95
 from evaluation.result import EvaluationResult
 from models.config import Config
 from search.books.records import FullRun, Promoted
 from search.live.trial_events import first_line
 from search.promotion.card import why_incomparable
+from trainers.metrics import wilson_interval
 
 Flags = npt.NDArray[np.float64]
 """(seeds, images): 1 where the model of a seed is right under the attack."""
@@ -65,7 +67,10 @@ class Standing(Config):
     """Their training seeds."""
     epochs: int
     robust: float
+    robust_interval: tuple[float, float]
+    """95 %: Wilson's for one seed; else normal, from images and seeds."""
     clean: float
+    clean_interval: tuple[float, float]
     train_seconds: float
     params_m: float
     behind: Gap | None
@@ -213,6 +218,7 @@ def _standing(
 ) -> Standing:
     run = pairs[0][0]
     name, mine = run.recipe, flags[run.recipe]
+    clean = np.array([result.is_clean_correct for _, result in pairs], dtype=np.float64)
     seconds, params_m = _cost(pairs)
     is_compared = DEFAULT in flags and name != DEFAULT
     return Standing(
@@ -221,7 +227,9 @@ def _standing(
         seeds=tuple(run.config.seed for run, _ in pairs),
         epochs=run.config.epochs,
         robust=float(mine.mean()),
-        clean=sum(result.clean.value for _, result in pairs) / len(pairs),
+        robust_interval=_interval(mine, variance),
+        clean=float(clean.mean()),
+        clean_interval=_interval(clean, max(0.0, seed_variance([clean]) or 0.0)),
         train_seconds=seconds,
         params_m=params_m,
         behind=None
@@ -231,6 +239,20 @@ def _standing(
         if is_compared
         else None,
     )
+
+
+def _interval(flags: Flags, variance: float) -> tuple[float, float]:
+    """Returns the 95 % interval of an accuracy that is the mean over seeds and images.
+
+    Args:
+        variance: Among seeds.
+    """
+    seeds, images = flags.shape
+    if seeds == 1:
+        return wilson_interval(int(flags.sum()), images)
+    error = math.sqrt(float(flags.mean(axis=0).var()) / images + variance / seeds)
+    mean = float(flags.mean())
+    return max(0.0, mean - Z95 * error), min(1.0, mean + Z95 * error)
 
 
 def _cost(pairs: Sequence[tuple[FullRun, EvaluationResult]]) -> tuple[float, float]:
@@ -251,9 +273,14 @@ def _winner(standings: Sequence[Standing]) -> str:
 def _standing_text(one: Standing, verdict: Verdict) -> str:
     seeds = f"training seed{'s' if len(one.seeds) > 1 else ''} {', '.join(map(str, one.seeds))}"
     return (
-        f"{one.recipe} (robust {100 * one.robust:.1f} %, {verdict.attack}, n={verdict.n}, clean "
-        f"{100 * one.clean:.1f} %, {one.epochs} epochs, {seeds})"
+        f"{one.recipe} (robust {_text(one.robust, one.robust_interval)}, {verdict.attack}, clean "
+        f"{_text(one.clean, one.clean_interval)}, n={verdict.n}, {one.epochs} epochs, {seeds})"
     )
+
+
+def _text(accuracy: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _gap_text(gap: Gap) -> str:

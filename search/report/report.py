@@ -14,6 +14,8 @@ from search.books.records import FullRun, Promoted, TrialRecord, read_promoted, 
 from search.config import ExperimentConfig
 from search.folder import SearchFolder
 from search.load import load_experiment
+from search.places import name_of
+from search.promotion.lineage import read_stages
 from search.report.grids import (
     agreement_grid,
     best_grid,
@@ -94,6 +96,7 @@ def _read(folder: SearchFolder) -> _Search:
     rungs = all_rungs(experiment)
     workers = experiment.resources
     reference_seconds = read_reference_seconds(folder)
+    trained = [*read_stages(folder), *promoted]
     return _Search(
         folder=folder,
         experiment=experiment,
@@ -102,7 +105,7 @@ def _read(folder: SearchFolder) -> _Search:
         rungs=rungs,
         passages=rung_survival(records, rungs=rungs),
         agreements=agreements(records, promoted, rungs=rungs),
-        expenses=expenses(records, promoted, reference_seconds=reference_seconds, workers=workers),
+        expenses=expenses(records, trained, reference_seconds=reference_seconds, workers=workers),
         device=device_name(workers),
     )
 
@@ -199,10 +202,10 @@ def _examples(folder: SearchFolder, run: FullRun, result: EvaluationResult) -> P
 def _commands(
     folder: SearchFolder, experiment: ExperimentConfig, promoted: Sequence[Promoted]
 ) -> list[str]:
-    key = promoted[0][0].key if promoted else "KEY"
+    key, name = promoted[0][0].key if promoted else "KEY", name_of(folder)
     return [
-        f"rampart status {experiment.name}",
-        f"rampart promote {experiment.name} --top {experiment.promotion.top_k + 1}",
+        f"rampart status {name}",
+        f"rampart promote {name} --top {experiment.promotion.top_k + 1}",
         f"rampart evaluate {folder.promoted / key}",
-        f"rampart dashboard {experiment.name}",
+        f"rampart dashboard {name}",
     ]

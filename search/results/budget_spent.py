@@ -17,6 +17,7 @@ from search.resources import WorkersConfig
 
 START_UP = "start-up"
 CHECKS = "early checks"
+STAGES = "stages before full runs"
 FULL_RUNS = "full runs"
 REFERENCE = "reference attack"
 
@@ -93,6 +94,8 @@ def _entries(
     for run, _ in promoted:
         history = run.progress.history if run.progress else ()
         checks = sum(epoch.check_seconds for epoch in history)
-        yield FULL_RUNS, run.origin, all_workers * run.train_seconds
+        kind = FULL_RUNS if run.stage is None else STAGES
+        yield kind, run.origin, all_workers * run.train_seconds
         yield CHECKS, run.origin, all_workers * checks
-        yield REFERENCE, run.origin, reference_seconds.get(run.key, 0.0)
+        if run.stage is None:
+            yield REFERENCE, run.origin, reference_seconds.get(run.key, 0.0)

@@ -1,12 +1,12 @@
 """Tables with typed columns, and how an accuracy stands in them: with attack, n and interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from trainers.atomic import replacing, write_atomically
-from trainers.metrics import Accuracy
+from trainers.metrics import Accuracy, Check
 
 
 def accuracy_columns(prefix: str) -> dict[str, str]:
@@ -29,6 +29,25 @@ def accuracy_cells(prefix: str, accuracy: Accuracy) -> dict[str, object]:
         f"{prefix}_n": accuracy.n,
         f"{prefix}_low": low,
         f"{prefix}_high": high,
+    }
+
+
+def unseen_columns(checks: Iterable[Check]) -> dict[str, str]:
+    """Returns columns `unseen_1_accuracy`, ... for each threat that training does not know."""
+    most = max((len(check.unseen) for check in checks), default=0)
+    return {
+        name: kind
+        for place in range(1, most + 1)
+        for name, kind in accuracy_columns(f"unseen_{place}").items()
+    }
+
+
+def unseen_cells(check: Check) -> dict[str, object]:
+    """Returns what `unseen_columns` hold; the threat stands in the name of the attack."""
+    return {
+        name: value
+        for place, accuracy in enumerate(check.unseen, start=1)
+        for name, value in accuracy_cells(f"unseen_{place}", accuracy).items()
     }
 
 

@@ -55,7 +55,7 @@ def axis_importance(
     fANOVA needs all axes in all trials, and scikit-learn.
     """
     placed = [
-        (as_optuna(record.params, space), (*place[:2], oriented(objective, record, check)))
+        (as_optuna(record.params, space), (*place[:-1], oriented(objective, record, check)))
         for record in records
         if record.status in SCORED and (check := record.last_check) and (place := standing(record))
     ]

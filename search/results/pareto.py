@@ -1,4 +1,4 @@
-"""The Pareto front of two accuracies, both to be maximised."""
+"""The Pareto front of two numbers, both to be maximised."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,13 @@ import pandas as pd
 
 from evaluation.result import EvaluationResult
 from search.books.records import FullRun, Promoted, TrialRecord
-from search.results.frame import accuracy_cells, accuracy_columns, typed_frame
+from search.results.frame import (
+    accuracy_cells,
+    accuracy_columns,
+    typed_frame,
+    unseen_cells,
+    unseen_columns,
+)
 from trainers.metrics import Check, EpochMetrics
 
 RUNG_COLUMNS = {
@@ -67,7 +73,8 @@ def fate_at(record: TrialRecord, epoch: int) -> str:
 def rungs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """Returns a row for each rung that each trial reached, by trial, then epoch."""
     rows = [row for record in records for row in _rung_rows(record)]
-    return typed_frame(rows, RUNG_COLUMNS)
+    unseen = unseen_columns(check for record in records for _, check in record.checks)
+    return typed_frame(rows, RUNG_COLUMNS | unseen)
 
 
 def full_runs_frame(promoted: Sequence[Promoted], records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -91,12 +98,13 @@ def full_runs_frame(promoted: Sequence[Promoted], records: Sequence[TrialRecord]
 
 def _rung_rows(record: TrialRecord) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
+    own = dict(record.own_checks)
     trained = 0.0
     for before, progress in record.trainings:
         trained += progress.clean_seconds
         for metrics in progress.history:
             trained += metrics.seconds
-            if metrics.check is not None:
+            if metrics.check is not None and before + metrics.epoch in own:
                 row = _rung_row(record, before + metrics.epoch, metrics, metrics.check)
                 rows.append(row | {"train_seconds": trained})
     return rows
@@ -113,6 +121,7 @@ def _rung_row(
         **{name: getattr(metrics, name) for name in of_epoch},
         **accuracy_cells("clean", check.clean),
         **accuracy_cells("robust", check.robust),
+        **unseen_cells(check),
         "epoch": epoch,
         "fate": fate_at(record, epoch),
         "raw_robust_accuracy": raw.robust.value if raw else None,

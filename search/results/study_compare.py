@@ -21,6 +21,7 @@ from search.config import ExperimentConfig
 from search.errors import UserError
 from search.folder import SearchFolder
 from search.load import load_experiment
+from search.places import name_of
 from search.promotion.card import accuracy_text, threat_text
 from search.report.grids import value_text
 from search.report.pictures import BLUE, GREY, VERMILION, save_picture
@@ -83,7 +84,7 @@ def compare_studies(first: SearchFolder, second: SearchFolder) -> RenderableType
         if not study.moments or not study.moments[-1].completed:
             raise UserError(
                 f"{folder.root} has no trial that was trained to its last epoch; "
-                "`rampart resume` goes on with it"
+                f"`rampart resume {name_of(folder)}` goes on with it"
             )
     picture = first.report / f"against_{second.root.name}.png"
     save_picture(progress_figure(a, b), picture)

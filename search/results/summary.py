@@ -29,7 +29,7 @@ def headline(promoted: Sequence[Promoted]) -> list[str]:
 
 
 def cost_lines(records: Sequence[TrialRecord], experiment: ExperimentConfig) -> list[str]:
-    """Returns trials by status, worker hours of training and of checks, and start-up times."""
+    """Returns trials by status, device-hours of training and of checks, and start-up times."""
     counts = Counter(record.status for record in records)
     states = ", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "none begun"
     train = sum(record.train_seconds for record in records)

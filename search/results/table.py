@@ -13,7 +13,14 @@ import pandas as pd
 from search.books.diagnosing import diagnosis_text
 from search.books.records import TrialRecord, read_promoted
 from search.folder import SearchFolder
-from search.results.frame import accuracy_cells, accuracy_columns, typed_frame, write_frame
+from search.results.frame import (
+    accuracy_cells,
+    accuracy_columns,
+    typed_frame,
+    unseen_cells,
+    unseen_columns,
+    write_frame,
+)
 from search.results.rung_tables import full_runs_frame, rungs_frame
 
 COLUMNS = {
@@ -52,7 +59,8 @@ def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
         f"params.{path}": _param_column([record.params.get(path) for record in records])
         for path in paths
     }
-    return typed_frame(rows, COLUMNS).assign(**sampled)
+    unseen = unseen_columns(check for record in records for _, check in record.checks)
+    return typed_frame(rows, COLUMNS | unseen).assign(**sampled)
 
 
 def write_tables(folder: SearchFolder, records: Sequence[TrialRecord]) -> None:
@@ -79,17 +87,18 @@ def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [record for record, _ in by_standing]
 
 
-def standing(record: TrialRecord) -> tuple[bool, int, float] | None:
+def standing(record: TrialRecord) -> tuple[bool, bool, int, float] | None:
     """Returns what orders trials, higher is better; None without a check.
 
-    Completed ones stand above all others, then a higher rung above a lower one: checks at different
-    epochs are not comparable. Within a rung robust accuracy decides.
+    Completed ones stand above all others, failed and diagnosed ones below, as in promotion; then a
+    higher rung above a lower one: checks at different epochs are not comparable. Within a rung
+    robust accuracy decides.
     """
     if not record.checks:
         return None
     epoch, check = record.checks[-1]
-    is_completed = record.status == "completed"
-    return (is_completed, epoch, check.robust.value)
+    is_sound = record.status not in ("failed", "diagnosed")
+    return (record.status == "completed", is_sound, epoch, check.robust.value)
 
 
 def _row(record: TrialRecord) -> dict[str, object]:
@@ -108,6 +117,7 @@ def _row(record: TrialRecord) -> dict[str, object]:
         epoch, check = record.checks[-1]
         row |= {"check_epoch": epoch}
         row |= accuracy_cells("clean", check.clean) | accuracy_cells("robust", check.robust)
+        row |= unseen_cells(check)
     if record.last_raw_check:
         row |= {"raw_robust_accuracy": record.last_raw_check.robust.value}
     return row

@@ -69,7 +69,7 @@ def rung_survival(records: Sequence[TrialRecord], *, rungs: Sequence[int]) -> li
         rungs: Epochs, rising, the last epoch included.
     """
     reached = [(0, list(records))]
-    reached += [(rung, [r for r in records if rung in dict(r.checks)]) for rung in rungs]
+    reached += [(rung, [r for r in records if rung in dict(r.own_checks)]) for rung in rungs]
     return [
         Passage(epoch=epoch, fates=Counter(fate_at(record, epoch) for record in there))
         for epoch, there in reached
@@ -88,7 +88,7 @@ def agreements(
     """
     shown = {
         f"epoch {rung}": {
-            r.number: check.robust.value for r in records for e, check in r.checks if e == rung
+            r.number: check.robust.value for r in records for e, check in r.own_checks if e == rung
         }
         for rung in rungs
     }

@@ -19,7 +19,6 @@ from optuna.samplers import (
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
-    TPESampler,
     nsgaii,
 )
 from optuna.trial import FrozenTrial, TrialState
@@ -164,17 +163,10 @@ def _build(config: AnySampler, *, space: Space, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match config:
-            case TpeConfig():
-                return TPESampler(
-                    seed=seed,
-                    n_startup_trials=config.startup_trials,
-                    multivariate=True,
-                    group=True,  # axes of only some branches are modelled where they exist
-                    constant_liar=True,  # two trials at a time would else be drawn as twins
-                )
             case GpConfig():
                 return GPSampler(seed=seed, n_startup_trials=config.startup_trials)
-            case RandomConfig():
+            case RandomConfig() | TpeConfig():
+                # TPE's samples are queued (search/books/asking.py): here is drawn what they leave.
                 return RandomSampler(seed=seed)
             case QmcConfig():
                 return QMCSampler(

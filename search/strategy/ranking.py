@@ -29,8 +29,8 @@ def scores(values: Sequence[Values]) -> list[float]:
     found = [0.0] * len(cleaned)
     for rank, front in enumerate(pareto_fronts(cleaned)):
         for index, distance in zip(front, _crowding([cleaned[i] for i in front]), strict=True):
-            # In (-rank - 1, -rank]: no distance lifts a trial above a better front.
-            found[index] = -rank - 1 / (1 + distance)
+            # In [-rank - 0.5, -rank]: no distance lifts a trial above a better front.
+            found[index] = -rank - 0.5 / (1 + distance)
     return found
 
 

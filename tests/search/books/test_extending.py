@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ledger_factory import experiment
 
-from search.books.extending import extended, write_extended
+from search.books.extending import extended, require_same_reference, write_extended
 from search.config import ExperimentConfig
 from search.errors import UserError
 from search.folder import SearchFolder
@@ -99,6 +99,24 @@ def test_a_change_of_meaning_is_refused_and_explained(
 def test_a_budget_that_cannot_be_added_is_refused(added: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         extended(experiment(), {}, added)
+
+
+def test_full_runs_that_were_attacked_keep_the_reference(tmp_path: Path) -> None:
+    folder, before = SearchFolder(root=tmp_path), experiment()
+    after = extended(before, {"reference.images": 120}, {})
+    require_same_reference(folder, before, after)  # there is none yet
+    (folder.promoted / "default").mkdir(parents=True)
+    (folder.promoted / "default" / "result.json").touch()
+
+    with pytest.raises(UserError, match="1 full runs were attacked by the old one"):
+        require_same_reference(folder, before, after)
+    require_same_reference(folder, before, before)
+
+
+def test_paths_of_a_resume_are_made_absolute() -> None:
+    after = extended(experiment(), {"promotion.overrides": {"weights.init": "start.pt"}}, {})
+
+    assert after.promotion.overrides["weights.init"] == str(Path("start.pt").absolute())
 
 
 def test_the_earlier_config_stays_beside_the_new_one(tmp_path: Path) -> None:

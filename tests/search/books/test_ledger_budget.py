@@ -73,6 +73,20 @@ def test_a_failed_sample_is_tried_again_once_as_a_new_trial_beyond_the_budget(
     assert session.ledger.spent.trials == 1
 
 
+def test_device_hours_are_those_of_the_workers_that_a_trial_had(tmp_path: Path) -> None:
+    session = Session(tmp_path / "s", experiment(**{"resources.cpus_per_worker": 3}))
+    record = session.open()
+    assert record.started_at is not None
+    shown = progress(-1, first_step_at=record.started_at)
+    session.ledger.report(record.key, shown, node="n")
+    before = session.ledger.spent.device_hours
+
+    fewer = Session(tmp_path / "s", experiment(**{"resources.cpus_per_worker": 1}))
+
+    assert before == pytest.approx(3 / 3600)
+    assert fewer.ledger.spent.device_hours == before
+
+
 def test_a_retry_does_not_let_warm_starts_beyond_the_budget_begin(tmp_path: Path) -> None:
     warm = ["canonical", "light", "revisiting"]
     session = Session(tmp_path / "s", experiment(**{"budget.trials": 1, "warm_start": warm}))

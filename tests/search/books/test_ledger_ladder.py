@@ -112,6 +112,27 @@ def test_each_rung_of_a_ladder_is_a_complete_schedule_of_its_own(
     assert record.train_seconds == (2.0 if goes_on else 3.0)
 
 
+def test_a_trial_on_its_way_to_a_higher_rung_is_not_judged_at_the_lower_one_again(
+    tmp_path: Path,
+) -> None:
+    config = experiment(
+        **{"ladder.kind": "ladder", "ladder.rungs": [2, 4], "base.epochs": 8, "budget.trials": 8}
+    )
+    session = Session(tmp_path / "s", config)
+    session.run(-1, 20)
+    climber = session.run(-1, 60)
+    assert session.open().key == climber.key
+    assert session.ledger.report(climber.key, progress(-1), node="n")
+    session.run(-1, 70)
+    session.run(-1, 80)  # two are better now
+
+    assert session.ledger.report(climber.key, progress(-1, -1), node="n")
+
+    now = session.ledger.records[climber.number]
+    assert (now.status, now.goal) == ("running", 4)
+    assert [one.rung for one in now.below] == [2]
+
+
 def test_a_driver_leaves_the_trials_of_a_living_one_and_takes_those_of_a_dead_one(
     tmp_path: Path,
 ) -> None:

@@ -29,6 +29,12 @@ def ladder(**changes: Any) -> LadderConfig:
         ({"reduction": 3}, 3 + 3 / 3 + 6 / 9, 1 + 1 / 3 + 1 / 9, 1 + 1 / 3 + 1 / 9),
         ({"decide": "stop"}, 6.0, 1.75, 1.0),
         ({"decide": "median", "reduction": 4}, 6.0, 1.75, 1.0),
+        (
+            {"kind": "ladder", "survivors": "continue", "decide": "pbt", "reduction": 4},
+            12.0,
+            3.0,
+            3.0,
+        ),
         ({"decide": "none"}, 12.0, 3.0, 1.0),
         ({"rungs": []}, 12.0, 1.0, 1.0),
         (ANEW, 3 + 6 / 2 + 12 / 4, 1.75, 1.75),

@@ -221,7 +221,7 @@ def test_the_best_of_a_stage_alone_gets_full_runs_and_a_verdict(tmp_path: Path) 
 
     assert said.startswith("promoting t00003, t00002, t00001 by rule top_k (")
     assert "stage 1: t00002 go on\n" in said
-    assert "Verdict: t00002 (robust 50.2 %, autoattack-standard, n=240" in said
+    assert "Verdict: t00002 (robust 50.2 % [" in said
     assert "training seeds 7, 8) wins." in said
     assert sorted(path.name for path in folder.promoted.glob("*/")) == [
         *("default", "default-s1", "stages", "t00002", "t00002-s1")

@@ -34,7 +34,7 @@ def test_every_evaluated_run_gets_a_card_with_the_verdict(tmp_path: Path) -> Non
     assert Verdict.model_validate_json(path.read_text()) == verdict
     for key in ("t00003", "default"):
         card = (folder.promoted / key / "model_card.md").read_text()
-        assert "- Verdict: t00003 (robust 50.0 %, autoattack-standard, n=240, " in card
+        assert "- Verdict: t00003 (robust 50.0 % [43.7, 56.3], autoattack-standard, clean " in card
     card = (folder.promoted / "t00003" / "model_card.md").read_text()
     assert "Difference to the default recipe" in card
 

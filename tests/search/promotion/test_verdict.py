@@ -152,12 +152,26 @@ def test_a_resolved_gain_wins_whatever_it_costs() -> None:
 
     assert verdict.winner == "t00003"
     assert verdict_lines(verdict) == [
-        "Verdict: t00003 (robust 50.0 %, autoattack-standard, n=240, clean 100.0 %, 30 epochs, "
-        "training seed 7) wins.",
+        "Verdict: t00003 (robust 50.0 % [43.7, 56.3], autoattack-standard, clean 100.0 % "
+        "[98.4, 100.0], n=240, 30 epochs, training seed 7) wins.",
         "t00003 against the default: +16.7 points (SE 2.5), at least 2 SE.",
         "SE holds the choice of the 240 images of the test split, not the noise of training: each "
         "recipe has one seed (promotion.seeds).",
     ]
+
+
+def test_the_interval_over_seeds_holds_what_they_differ_by() -> None:
+    """Three seeds at 60, 80 and 100 of 240: much wider than one seed of 80 would say."""
+    seeds = [evaluated("t00003", range(n), repeat=i) for i, n in enumerate((60, 80, 100))]
+    default = evaluated("default", range(10))
+
+    standing = verdict_on(*seeds, default).standings[0]
+
+    low, high = standing.robust_interval
+    sd = np.std([60, 80, 100], ddof=1) / N
+    images = np.array([[i < n for i in range(N)] for n in (60, 80, 100)]).mean(axis=0).var() / N
+    assert (low + high) / 2 == pytest.approx(80 / N)
+    assert (high - low) / 2 == pytest.approx(1.96 * (images + sd**2 / 3) ** 0.5, rel=0.02)
 
 
 def test_a_gain_under_two_se_is_a_tie_and_the_cheaper_wins() -> None:

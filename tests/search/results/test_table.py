@@ -6,8 +6,9 @@ import pytest
 from diagnosis_factory import END, FLAG
 from records_factory import record, search_folder, search_records
 
+from search.results.rung_tables import rungs_frame
 from search.results.table import COLUMNS, rank_trials, trials_frame, write_tables
-from trainers.metrics import wilson_interval
+from trainers.metrics import Accuracy, wilson_interval
 
 KINDS = ("csv", "parquet")
 
@@ -29,6 +30,27 @@ def test_a_row_holds_the_check_of_the_highest_rung_with_wilsons_interval() -> No
     assert row["train_seconds"] == 60
     assert row["check_seconds"] == 4
     assert json.loads(row["config"]) == trial.config.model_dump(mode="json")
+
+
+def test_accuracies_under_unseen_threats_have_columns_with_their_attack() -> None:
+    trial, plain = record(3, status="stopped", epochs=6), record(4, status="stopped", epochs=6)
+    unseen = Accuracy(attack="apgd_ce10+apgd_t3x10, l2 0.5", n=120, correct=30)
+    assert trial.progress is not None
+    history = tuple(
+        epoch.model_copy(update={"check": epoch.check.model_copy(update={"unseen": (unseen,)})})
+        if epoch.check
+        else epoch
+        for epoch in trial.progress.history
+    )
+    progress = trial.progress.model_copy(update={"history": history})
+    trials = [trial.model_copy(update={"progress": progress}), plain]
+
+    for frame in (trials_frame(trials), rungs_frame(trials)):
+        row = frame[frame["number"] == 3].iloc[-1]
+        assert row["unseen_1_accuracy"] == 0.25
+        assert row["unseen_1_attack"] == "apgd_ce10+apgd_t3x10, l2 0.5"
+        assert frame[frame["number"] == 4]["unseen_1_accuracy"].isna().all()
+    assert "unseen_1_accuracy" not in trials_frame([plain])
 
 
 def test_a_trial_without_a_check_has_no_accuracy() -> None:

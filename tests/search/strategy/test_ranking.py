@@ -22,6 +22,14 @@ def test_no_score_of_a_front_reaches_that_of_the_front_before_it() -> None:
         assert min(found[i] for i in before) > max(found[i] for i in after)
 
 
+def test_a_twin_within_a_front_stands_above_the_next_front() -> None:
+    twins, behind = [(0.5, -1.0)] * 3, (0.4, -1.0)
+
+    found = scores([behind, *twins])
+
+    assert found[0] < min(found[1:])
+
+
 def test_fronts_are_what_peeling_by_brute_force_gives() -> None:
     points = [tuple(row) for row in np.random.default_rng(1).integers(0, 5, (30, 3)).tolist()]
 

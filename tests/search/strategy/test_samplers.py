@@ -123,7 +123,6 @@ def test_looking_at_another_trial_changes_no_proposal() -> None:
 
 
 LEARNERS: list[tuple[str, dict[str, Any], int, int]] = [
-    ("tpe", {"startup_trials": 5}, 24, 5),
     ("gp", {"startup_trials": 4}, 8, 1),
     ("cmaes", {}, 40, 3),
     ("nsga2", {"population_size": 10}, 60, 3),
