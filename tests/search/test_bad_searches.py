@@ -62,6 +62,14 @@ BAD: list[tuple[list[str], str]] = [
     (["ladder.grow={attack.steps: [1, 1]}", "ladder.kind=asha"], "grow needs kind=ladder"),
     (["ladder.kind=ladder", "ladder.grow={attack.steps: [1]}"], "a value for each of the 2 rungs"),
     (["ladder.kind=ladder", "ladder.grow={threat.eps: [0.1, 0.1]}"], "must not change threat.eps"),
+    (
+        [
+            "ladder.kind=ladder",
+            "ladder.grow={data.train_images: [96, 768]}",
+            "space.batch_size={choice: [64, 384]}",
+        ],
+        "batch_size",  # fits all images, but not those of the first rung
+    ),
     (["ladder.kind=ladder", "ladder.grow={attack.stepz: [1, 1]}"], "did you mean 'attack.steps'"),
     # budget, storage, promotion
     (["budget={}"], "a search needs an end"),

@@ -223,7 +223,9 @@ def test_exactly_the_named_trials_are_taken_in_their_order() -> None:
 
 
 def test_an_unknown_number_is_refused() -> None:
-    with pytest.raises(UserError, match=r"there is no trial 14; .*`rampart status NAME` lists them"):
+    with pytest.raises(
+        UserError, match=r"there is no trial 14; .*`rampart status NAME` lists them"
+    ):
         select_by_number([record(3), record(7)], (3, 14))
 
 
