@@ -66,9 +66,10 @@ BAD: list[tuple[list[str], str]] = [
         [
             "ladder.kind=ladder",
             "ladder.grow={data.train_images: [96, 768]}",
-            "space.batch_size={choice: [64, 384]}",
+            "space={batch_size: {choice: [64, 384]}}",
+            "warm_start=[]",
         ],
-        "batch_size",  # fits all images, but not those of the first rung
+        "train_images (96)",  # fits all images, but not those of the first rung
     ),
     (["ladder.kind=ladder", "ladder.grow={attack.stepz: [1, 1]}"], "did you mean 'attack.steps'"),
     # budget, storage, promotion
