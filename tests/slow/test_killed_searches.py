@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from repository import ROOT
 
 from search.books.records import TrialRecord, read_records
 from search.folder import SearchFolder
@@ -32,7 +33,7 @@ def start(root: Path) -> subprocess.Popen[bytes]:
         [sys.executable, str(DRIVER), str(root)],
         cwd=root.parent,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": f"{DRIVER.parents[2]}:{DRIVER.parent}"},
+        env={**os.environ, "PYTHONPATH": ":".join(map(str, [ROOT, *DRIVER.parents[:2]]))},
     )
 
 
